@@ -33,6 +33,11 @@ class DeclaredStage:
     caption: str = ""
 
 
+def list_declared_stages(con: DuckDBPyConnection) -> list[str]:
+    """List the names of all stages that a run declared."""
+    return [name for (name,) in con.execute("SELECT name FROM stage ORDER BY name").fetchall()]
+
+
 def declare_conditions(con: DuckDBPyConnection, conditions: Sequence[Mapping[str, Any]]) -> None:
     """Replace all conditions by these, which have `CONDITION_KEYS` and are in the order of a page."""
     with open_transaction(con):

@@ -61,13 +61,15 @@ class Dependent:
 
 @dataclass(frozen=True)
 class Unneeded:
-    """An artefact that may be removed. `last_used` is when a run last used it, or something that was made from it."""
+    """An artefact that may be removed. `last_used` is when a run last used it, or something that was made from it; or,
+    of an unfinished one, when it last grew."""
 
     fingerprint: str
     stage: str
     uri: str
     num_bytes: int
     last_used: datetime
+    is_finished: bool = True
 
 
 def trace_upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:

@@ -4,39 +4,36 @@ An object is there whole or not at all, because the filesystems meant here write
 replacement: instead of renaming, a file is uploaded under its final name; `write_new` is for locks.
 """
 
-import atexit
 import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import fsspec
-from fsspec import asyn
 from fsspec.spec import AbstractFileSystem
 
 from comem_core.addresses.faults import (
     WAIT,
     StoreGone,
     StoreRefused,
-    check_protocol,
     explain,
     is_outage,
     read_wait_seconds,
     shorten,
 )
+from comem_core.addresses.filesystems import open_filesystem, open_impatient, say_if_slow
 
 R = TypeVar("R")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
-# The first look at an address: a refused connection is an answer, so nothing is asked twice; silence is waited for.
-TRIES, TRY_SECONDS, SILENT_SECONDS = 3, 5.0, 1.0
+# Where filesystems say when a file was last written: in seconds since 1970, as a time, or as its text.
+WRITTEN = ("LastModified", "last_modified", "updated", "mtime", "created")
 log = logging.getLogger("comem.stage")
 _exclusive: dict[str, bool] = {}
 _silent: dict[str, float] = {}  # buckets that do not answer, and since when
@@ -51,7 +48,7 @@ class Remote:
 
     @cached_property
     def _files(self) -> Any:
-        return _open_filesystem(self.address)
+        return open_filesystem(self.address)
 
     @cached_property
     def _root(self) -> str:
@@ -82,14 +79,23 @@ class Remote:
 
     def list_sizes(self, prefix: str = "") -> dict[str, int]:
         """Return the size of each file below a name; empty if there is none."""
+        return {name: int(each["size"]) for name, each in self._describe_files(prefix).items()}
 
-        def find() -> dict[str, int]:
+    def find_last_written(self, prefix: str) -> datetime | None:
+        """Return when the newest file below a name was written; None if there is none, or the filesystem does not
+        tell it of each."""
+        times = [_read_time(each) for each in self._describe_files(prefix).values()]
+        known = [time for time in times if time is not None]
+        return max(known) if known and len(known) == len(times) else None
+
+    def _describe_files(self, prefix: str) -> dict[str, dict[str, Any]]:
+        def find() -> dict[str, dict[str, Any]]:
             self._files.invalidate_cache()
             try:
                 found = self._files.find(self._name(prefix), detail=True)
             except FileNotFoundError:
                 return {}
-            return {str(path)[len(self._root) + 1 :]: int(each["size"]) for path, each in found.items()}
+            return {str(path)[len(self._root) + 1 :]: each for path, each in found.items()}
 
         return self._ask(find)
 
@@ -195,10 +201,10 @@ class Remote:
         Raises:
             StoreRefused: the bucket is not there, this user may not write or read, or nobody answers.
         """
-        files, name = _open_impatient(self.address), f".tried-{uuid4().hex}"
+        files, name = open_impatient(self.address), f".tried-{uuid4().hex}"
         path = self._name(name)
         try:
-            with _tell_if_slow(f"the store {self.address} has not answered yet; trying for {TRIES * TRY_SECONDS:g} s"):
+            with say_if_slow(self.address):
                 with contextlib.suppress(FileNotFoundError, PermissionError):
                     files.cat_file(path)  # first, because a write to a port that says nothing at all never times out
                 files.pipe_file(path, b"1")
@@ -258,42 +264,14 @@ class Remote:
                 log.warning("the store at %s answers again", self._place)
 
 
-def _open_filesystem(address: str, **options: Any) -> Any:
-    check_protocol(address)
-    # Listings are never remembered: other machines write too.
-    return fsspec.filesystem(address.partition("://")[0], use_listings_cache=False, **options)
-
-
-def _open_impatient(address: str) -> Any:
-    """Open a filesystem that does not try for minutes, where it is known how: for S3."""
-    if not address.startswith(("s3://", "s3a://")):
-        return _open_filesystem(address)
-    once = {"retries": {"total_max_attempts": 1}, "connect_timeout": TRY_SECONDS, "read_timeout": TRY_SECONDS}
-    files = _open_filesystem(address, config_kwargs=once, skip_instance_cache=True)
-    files.retries = min(files.retries, TRIES)
-    return files
-
-
-@contextlib.contextmanager
-def _tell_if_slow(line: str) -> Iterator[None]:
-    """Say a line, in the log of the flow if there is one, when the block takes longer than a second."""
-    timer = threading.Timer(SILENT_SECONDS, copy_context().run, args=(log.warning, "%s", line))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@atexit.register
-def _end_requests() -> None:
-    """End the thread in which fsspec makes its requests. While it lives, the interpreter cannot free what it can
-    reach, and libraries such as DuckDB list all that as leaked."""
-    loop, thread = asyn.loop[0], asyn.iothread[0]
-    if loop is None or thread is None or not loop.is_running():
-        return
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=5)
-    if not thread.is_alive():
-        loop.close()
+def _read_time(told: Mapping[str, Any]) -> datetime | None:
+    """Read when a file was written, from what its filesystem tells of it."""
+    value = next((told[name] for name in WRITTEN if told.get(name) is not None), None)
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -22,6 +22,7 @@ STATISTICS = {
     "em": "exact match: the share of answers that are a gold answer, word by word",
     "alone": "the share of questions that the gate answers without memory",
     "found": "the share of questions whose gold item is among the retrieved ones",
+    "other": "the share of answers that are another value of the item",
     "coverage": "the share of simulations in which the interval holds the truth",
     "power": "the share of simulations in which the difference is seen",
 }

@@ -96,7 +96,7 @@ class ClosedWorld:
         tokenizer: Tokenizer | None = getattr(reader.tokenizer, "backend_tokenizer", None)
         self._tokenizer = tokenizer if tokenizer is not None and is_closed(tokenizer) else None
 
-    def warn(self, found: Found, *, by_picture: bool) -> str | None:
+    def find_caution(self, found: Found, *, by_picture: bool) -> str | None:
         """Return why a question is outside the reader's world, or None; the first time, log it too."""
         reason = None if self._tokenizer is None else self._find_reason(found, self._tokenizer, by_picture)
         if reason is None:

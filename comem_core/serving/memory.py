@@ -178,7 +178,7 @@ class Memory:
                 searched = question.language if alone else EVERY_LANGUAGE
                 found[place] = self._show(question, each, searched, gate)
         by_picture, shown = self.searcher.by == IMAGE, [each for each in found if each is not None]
-        return [replace(each, caution=self._world.warn(each, by_picture=by_picture)) for each in shown]
+        return [replace(each, caution=self._world.find_caution(each, by_picture=by_picture)) for each in shown]
 
     def answer(
         self,

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
@@ -124,6 +125,12 @@ class Store:
     def list_unfinished(self, stage: str) -> list[str]:
         """List the fingerprints of a stage's unfinished artefacts, also those that a process works on."""
         return sorted(path.stem for path in (self.folder / stage).glob(f"*{UNFINISHED}"))
+
+    def measure_unfinished(self, stage: str, fingerprint: str) -> tuple[int, datetime] | None:
+        """Return the bytes of an unfinished artefact, and when it last grew; None if nothing tells that."""
+        folder = self.find_partial_folder(stage, fingerprint)
+        files = [path.stat() for path in (folder, *folder.rglob("*"))]
+        return sum(each.st_size for each in files), datetime.fromtimestamp(max(each.st_mtime for each in files), UTC)
 
     def all_records(self) -> Iterator[Record]:
         """Yield the records of all complete artefacts."""

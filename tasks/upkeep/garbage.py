@@ -17,12 +17,13 @@ from tqdm.auto import tqdm
 
 from comem_core.addresses.places import is_address
 from comem_core.serving.choosing import choose
-from comem_core.serving.layout import ENCODER_STAGE, UNFINISHED
+from comem_core.serving.layout import ENCODER_STAGE
 from comem_core.serving.stored_artefacts import StoredArtefacts
 from comem_core.terminal import guard_output
 from tasks.engine.context import Context
 from tasks.engine.store import ArtefactBusy, Store
 from warehouse.connection import open_warehouse
+from warehouse.declared import list_declared_stages
 from warehouse.lineage import Unneeded, list_unneeded, refuse_unknown_ids
 from warehouse.records import forget_artefact
 
@@ -39,8 +40,8 @@ class Room:
     names: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def add(self, artefact: Unneeded) -> None:
-        """Count an artefact as removed; at an address no file has two names."""
-        if is_address(artefact.uri):
+        """Count an artefact as removed; at an address, and of an unfinished artefact, no file has two names."""
+        if is_address(artefact.uri) or not artefact.is_finished:
             self.num_bytes += artefact.num_bytes
             return
         for path in Path(artefact.uri).rglob("*"):
@@ -66,6 +67,7 @@ def find_garbage(
     """
     now, store = datetime.now(UTC), Store.of(context)
     with open_warehouse(context.warehouse, read_only=True) as con:
+        stages = list_declared_stages(con)
         refuse_unknown_ids(con, keep)
         found = list_unneeded(
             con,
@@ -75,7 +77,7 @@ def find_garbage(
             keep=[*keep, *list_in_use(context)],
         )
     found = [
-        *list_abandoned(store, before=now - timedelta(days=keep_days)),
+        *list_abandoned(store, stages, before=now - timedelta(days=keep_days)),
         *(here for each in found if (here := _find_here(store, each)) is not None),
     ]
     return found if budget_gb is None else _take_until(found, excess=_measure_size(store) - budget_gb * GB)
@@ -119,15 +121,14 @@ def list_in_use(context: Context) -> list[str]:
     return [*latest, *(record["fingerprint"] for record in records)]
 
 
-def list_abandoned(store: Store, *, before: datetime) -> list[Unneeded]:
-    """Return unfinished artefacts that did not grow since `before`. At an address nothing tells when they did."""
+def list_abandoned(store: Store, stages: Sequence[str], *, before: datetime) -> list[Unneeded]:
+    """Return unfinished artefacts of stages that did not grow since `before`, those that are so for longest first."""
     found = []
-    for folder in () if is_address(store.place) else sorted(store.folder.glob(f"*/*{UNFINISHED}")):
-        files = [path.stat() for path in (folder, *folder.rglob("*"))]
-        changed = datetime.fromtimestamp(max(each.st_mtime for each in files), UTC)
-        if changed < before and store.find(folder.parent.name, folder.stem) is None:
-            size = sum(each.st_size for each in files)
-            found.append(Unneeded(folder.stem, folder.parent.name, str(folder), size, changed))
+    for stage, fingerprint in [(each, name) for each in stages for name in store.list_unfinished(each)]:
+        measured = store.measure_unfinished(stage, fingerprint)
+        if measured is not None and measured[1] < before and store.find(stage, fingerprint) is None:
+            place = store.name_artefact(stage, fingerprint)
+            found.append(Unneeded(fingerprint, stage, place, *measured, is_finished=False))
     return sorted(found, key=lambda each: each.last_used)
 
 
@@ -148,7 +149,7 @@ def remove_garbage(context: Context, garbage: Iterable[Unneeded]) -> Iterator[tu
 
 def _remove(context: Context, store: Store, artefact: Unneeded) -> bool:
     """Remove an artefact, unless it was finished since it was listed as unfinished; tell whether it is gone."""
-    if artefact.uri.endswith(UNFINISHED) and store.find(artefact.stage, artefact.fingerprint):
+    if not artefact.is_finished and store.find(artefact.stage, artefact.fingerprint):
         return False
     store.remove(artefact.stage, artefact.fingerprint)
     with open_warehouse(context.warehouse) as con:
@@ -163,7 +164,7 @@ def describe(garbage: Sequence[Unneeded]) -> Table:
         table.add_column(name, justify="right" if name in ("artefacts", "MB") else "left")
     by_stage: dict[str, list[Unneeded]] = {}
     for each in garbage:
-        by_stage.setdefault(f"{each.stage}{', unfinished' if each.uri.endswith(UNFINISHED) else ''}", []).append(each)
+        by_stage.setdefault(f"{each.stage}{'' if each.is_finished else ', unfinished'}", []).append(each)
     for stage, artefacts in sorted(by_stage.items()):
         days = sorted({f"{each.last_used:%Y-%m-%d}" for each in artefacts})
         size = sum(each.num_bytes for each in artefacts) / MB

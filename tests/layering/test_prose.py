@@ -33,7 +33,16 @@ def _countries(value: Values) -> list[str]:
     seeds = [value(f"em_memory_k3_seed_{seed}") for seed in range(3)]
     lost = value("em_memory_gold_samples_83200") - value("em_memory_gold_samples_166400")
     shown, prompt = value("memory_vectors_k3"), value("prompt_tokens_text_k3")
+    held = {number: 8 * value(f"em_memory_facts_8_vectors_{number}") / 100 for number in (2, 4)}
+    capacity = [
+        f"| {facts} | "
+        + " | ".join(f"{value(f'em_memory_facts_{facts}_vectors_{number}'):.1f}" for number in (1, 2, 4, 8, 16))
+        + f" | {value(f'em_text_facts_{facts}'):.1f} |"
+        for facts in (1, 2, 4, 6, 8)
+    ]
     return [
+        *capacity,
+        f"two vectors answer {held[2]:.1f} on average, and four vectors {held[4]:.1f}.",
         f"{_share(value, 'em_memory_gold', 'em_text_gold')} % of what the reader answers with the text",
         f"{_share(value, 'em_memory_k3', 'em_text_k3')} % of `text`, at {shown:.0f} vectors against {prompt:.0f} "
         f"prompt tokens. By seed {seeds[0]:.1f}, {seeds[1]:.1f} and {seeds[2]:.1f}.",

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,6 +75,11 @@ class RemoteStore(Store):
         files = self.copy.remote.list_sizes(stage)
         folders = {name.split("/")[1] for name in files if name.count("/") > 1 and "." not in name.split("/")[1]}
         return sorted(folder for folder in folders if f"{stage}/{folder}/{RECORD}" not in files)
+
+    def measure_unfinished(self, stage: str, fingerprint: str) -> tuple[int, datetime] | None:
+        remote = self.copy.remote.enter(f"{stage}/{fingerprint}")
+        written = remote.find_last_written("")
+        return None if written is None else (sum(remote.list_sizes().values()), written)
 
     def all_records(self) -> Iterator[Record]:
         yield from self.copy.list_records()

@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import s3fs
 
-from comem_core.addresses import remote
+from comem_core.addresses import filesystems, remote
 from comem_core.addresses.faults import StoreGone, StoreRefused, check_protocol
 from comem_core.addresses.places import choose_variables, find_store_cache, is_address, read_place
 from comem_core.addresses.remote import Remote
@@ -98,7 +99,7 @@ def test_a_bucket_that_is_not_there_and_an_endpoint_where_nobody_answers_are_ref
 def test_an_endpoint_that_says_nothing_is_told_of_within_a_second_and_refused_after_the_time_that_is_said(
     bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(remote, "TRY_SECONDS", 1.0)
+    monkeypatch.setattr(filesystems, "TRY_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(StoreRefused, match=r"nobody answers there as an object store does"):
@@ -110,7 +111,7 @@ def test_an_endpoint_that_says_nothing_is_told_of_within_a_second_and_refused_af
 def test_an_address_that_answers_at_once_is_not_told_of(
     bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(remote, "SILENT_SECONDS", 30.0)  # this machine may be busy
+    monkeypatch.setattr(filesystems, "SILENT_SECONDS", 30.0)  # this machine may be busy
     Remote(bucket).check()
     assert not [each for each in caplog.records if each.name == "comem.stage"]
 
@@ -196,3 +197,26 @@ def test_what_is_sent_to_workers_holds_no_key(bucket: str) -> None:
     store.write("a", b"1")
     sent = pickle.dumps(store)
     assert KEYS["AWS_SECRET_ACCESS_KEY"].encode() not in sent and pickle.loads(sent).read("a") == b"1"
+
+
+@pytest.mark.parametrize("kind", ["s3", "memory"])
+def test_when_files_were_last_written_is_told_where_the_filesystem_knows(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    there = Remote(request.getfixturevalue("bucket") if kind == "s3" else f"memory://{tmp_path.name}/store")
+    assert there.find_last_written("folder") is None
+    for name in ("folder/one", "folder/deep/two", "beside/three"):
+        there.write(name, b"1")
+    written = there.find_last_written("folder")
+    assert written is not None and abs(written - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_filesystem_that_does_not_tell_it_of_each_file_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = Remote("memory://nothing/store")
+    told = {"a": {"size": 1, "updated": "2026-12-01T10:00:00Z"}, "b": {"size": 1, "LastModified": None, "mtime": 5.0}}
+    monkeypatch.setattr(Remote, "_describe_files", lambda *_: told)
+    assert there.find_last_written("") == datetime(2026, 12, 1, 10, tzinfo=UTC)
+    told["c"] = {"size": 1, "updated": "lately"}
+    assert there.find_last_written("") is None

@@ -4,18 +4,20 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from comem_core.addresses.remote import Remote
 from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.rebuild import load_store
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
-from tasks.upkeep.garbage import Room, find_garbage, main, remove_garbage
+from tasks.upkeep.garbage import Room, find_garbage, list_abandoned, main, remove_garbage
 from tests.tasks.engine.test_rebuild import OWN_TABLES, read_all
 from warehouse.connection import open_warehouse
 from warehouse.lineage import Unneeded
@@ -248,6 +250,28 @@ def test_an_unfinished_artefact_goes_when_nothing_was_added_to_it_for_as_long(co
     with Store.of(context).lock("filter", "f00d"):
         assert remove_all(context, garbage) == [False] and folder.exists()
     assert remove_all(context, garbage) == [True] and not folder.exists()
+
+
+def test_an_unfinished_artefact_goes_from_a_bucket_too(context: Context, bucket: str) -> None:
+    """Its files are told apart from those of other folders, such as a tracker's, which have no record either."""
+    there = replace(context, store_address=bucket)
+    run_all(there, "run-1")
+    store = Store.of(there)
+    with store.lock("filter", "f00d"):
+        store.begin("filter", "f00d").write_shard(
+            "part-00000", pa.table({"sample_id": ["a"]}, schema=make_schema("sample"))
+        )
+    Remote(bucket).write("tracking/filter/f00d/events", b"1")
+    assert names(find_garbage(there, keep_runs=1, keep_days=1)) == []
+    stages, later = ["filter", "report", "samples"], datetime.now(UTC) + timedelta(days=1)
+    [found] = garbage = list_abandoned(store, stages, before=later)
+    assert (found.stage, found.fingerprint, found.is_finished) == ("filter", "f00d", False) and found.num_bytes > 100
+    assert abs(found.last_used - datetime.now(UTC)) < timedelta(minutes=10)
+    with store.lock("filter", "f00d"):
+        assert remove_all(there, garbage) == [False]
+    assert remove_all(there, garbage) == [True]
+    assert not Remote(bucket).list_sizes("filter/f00d") and list_abandoned(store, stages, before=later) == []
+    assert Remote(bucket).list_sizes("tracking") and len(list(store.all_records())) == 3
 
 
 def test_the_command_looks_first_and_removes_only_when_it_is_told_to(
