@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, LogitsProcessor, PreTrainedModel
+from transformers import AutoConfig, LogitsProcessor, PreTrainedModel, StoppingCriteriaList
 
 from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Generated
@@ -21,6 +21,7 @@ from comem_core.backbone.markup import Markup
 from comem_core.backbone.quantization import OFF, Quantization
 from comem_core.backbone.sampling import (
     FirstToken,
+    StopAtText,
     TokenConfidence,
     compute_row_seeds,
     ignore_generation_config,
@@ -152,8 +153,7 @@ class Reader(ABC):
                 repetition_penalty=decoding.repetition_penalty,
                 eos_token_id=self.markup.end,
                 pad_token_id=self.tokenizer.pad_token_id,
-                stop_strings=list(decoding.stop) or None,
-                tokenizer=self.tokenizer,
+                stopping_criteria=StoppingCriteriaList([StopAtText(self.tokenizer, decoding)] if decoding.stop else []),
             )
         return [self._read_answer(ids, decoding) for ids in ids_BT.tolist()]
 

@@ -15,6 +15,7 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    StoppingCriteria,
     TemperatureLogitsWarper,
     TopPLogitsWarper,
 )
@@ -54,6 +55,23 @@ class RowNoise(LogitsProcessor):
             [torch.empty(scores.shape[-1]).exponential_(generator=generator) for generator in self.generators]
         )
         return scores - waits_BV.log().to(scores)
+
+
+class StopAtText(StoppingCriteria):
+    """Ends a row whose text has one of the texts at which a decoding stops.
+
+    transformers' own criterion compares every word of the vocabulary with each text first: seconds and hundreds of
+    megabytes for long ones, which whoever asks a service could name. The ids are those of generated tokens alone, as
+    the prompt is embeddings.
+    """
+
+    def __init__(self, tokenizer: Any, decoding: Decoding):
+        self.tokenizer, self.decoding = tokenizer, decoding
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
+        texts = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
+        ended = [self.decoding.cut(text) is not None for text in texts]
+        return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
 
 
 @contextmanager

@@ -18,6 +18,9 @@ STAGES = frozenset((
     "train-encoder", "train-transfer", "translate-qa", "write-card", "write-ended-report", "write-report",
 ))  # fmt: skip
 
+MOST_RETRIES = 50  # as Prefect allows
+LONGEST_DELAY = 300.0
+
 
 @dataclass(frozen=True)
 class ByStage:
@@ -82,11 +85,16 @@ class SecondsByStage(ByStage):
 class RetriesByStage(ByStage):
     """How often a stage that failed is tried again."""
 
-    EXPECTED = "a whole number from 0 to 100"
+    EXPECTED = f"a whole number from 0 to {MOST_RETRIES}"
 
     @classmethod
     def _allows(cls, value: float) -> bool:
-        return 0 <= value <= 100 and value.is_integer()
+        return 0 <= value <= MOST_RETRIES and value.is_integer()
+
+
+def list_delays(retries: int) -> list[float]:
+    """Return the seconds to wait before each further try: twice as long each time, up to `LONGEST_DELAY`."""
+    return [min(2.0**number, LONGEST_DELAY) for number in range(retries)]
 
 
 class StageTimedOut(TimeoutError):

@@ -21,7 +21,7 @@ from comem_core.addresses.copies import is_table, open_folder
 from comem_core.addresses.faults import StoreGone
 from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
-from tasks.engine.attempts import StageTimedOut
+from tasks.engine.attempts import StageTimedOut, list_delays
 from tasks.engine.context import Context, ParameterRefused, RunRef
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import CountMissing, describe_making, explain_making, get_plan
@@ -98,7 +98,7 @@ class StageTask(Generic[P, R]):
             ) from error
 
     def _limit(self, context: Context | None) -> "Task[P, R]":
-        """Return the task with what the context says of its time and of further tries; each waits twice as long."""
+        """Return the task with what the context says of its time and of further tries."""
         seconds, retries = (
             limit.of(self.task.name) if limit else None
             for limit in (context and context.stage_seconds, context and context.stage_retries)
@@ -106,7 +106,7 @@ class StageTask(Generic[P, R]):
         if seconds is None and retries is None:
             return self.task
         retries = self.task.retries if retries is None else int(retries)
-        delays = [float(2**number) for number in range(retries)]
+        delays = list_delays(retries)
         return self.task.with_options(timeout_seconds=seconds, retries=retries, retry_delay_seconds=delays)
 
     @functools.cached_property

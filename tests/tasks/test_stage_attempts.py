@@ -9,7 +9,15 @@ import pyarrow as pa
 import pytest
 from prefect import flow
 
-from tasks.engine.attempts import STAGES, RetriesByStage, SecondsByStage, StageTimedOut
+from tasks.engine.attempts import (
+    LONGEST_DELAY,
+    MOST_RETRIES,
+    STAGES,
+    RetriesByStage,
+    SecondsByStage,
+    StageTimedOut,
+    list_delays,
+)
 from tasks.engine.context import Context, ParameterRefused, RunRef
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
@@ -126,10 +134,26 @@ def test_what_is_no_limit_is_refused_with_the_setting_before_a_run(tmp_path: Pat
     assert str(refused.value).startswith(f"COMEM_STAGE_SECONDS is {given!r}: {fault}")
 
 
-@pytest.mark.parametrize("given", ["1.5", "-1", "1000", "judge-qa=often"])
+@pytest.mark.parametrize("given", ["1.5", "-1", "51", "judge-qa=often"])
 def test_retries_are_counted(tmp_path: Path, given: str) -> None:
-    with pytest.raises(ParameterRefused, match=r"COMEM_STAGE_RETRIES is .* is not a whole number from 0 to 100"):
+    with pytest.raises(ParameterRefused, match=r"COMEM_STAGE_RETRIES is .* is not a whole number from 0 to 50"):
         Context.from_environment({"COMEM_ROOT": str(tmp_path), "COMEM_STAGE_RETRIES": given})
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_further_try_waits_longer_and_prefect_takes_as_many_as_may_be_named(run: RunRef) -> None:
+    assert list_delays(0) == [] and list_delays(3) == [1, 2, 4]
+    assert list_delays(MOST_RETRIES)[-1] == LONGEST_DELAY
+
+    @stage_task(name="judge-qa")
+    def judge(run: RunRef) -> int:
+        return 7
+
+    @flow
+    def story() -> int:
+        return judge(limit(run, seconds="60", retries=str(MOST_RETRIES)))
+
+    assert story() == 7
 
 
 def test_every_stage_can_be_named() -> None:
