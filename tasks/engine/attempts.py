@@ -5,8 +5,7 @@ Each is a number for all stages, numbers by stage, or both: `3600,train-encoder=
 """
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 STAGES = frozenset((
@@ -27,7 +26,7 @@ class ByStage:
     """A number for `every` stage, and numbers for those that are `named`."""
 
     every: float | None = None
-    named: Mapping[str, float] = field(default_factory=dict)
+    named: tuple[tuple[str, float], ...] = ()
     EXPECTED: ClassVar[str]
 
     @classmethod
@@ -50,7 +49,7 @@ class ByStage:
             else:
                 nearest = difflib.get_close_matches(name, sorted(STAGES), n=1, cutoff=0.0)[0]
                 raise ValueError(f"there is no stage {name!r}; did you mean {nearest}?")
-        return cls(every, named)
+        return cls(every, tuple(named.items()))
 
     @classmethod
     def _read_number(cls, text: str) -> float:
@@ -69,7 +68,7 @@ class ByStage:
         raise NotImplementedError
 
     def of(self, stage: str) -> float | None:
-        return self.named.get(stage, self.every)
+        return dict(self.named).get(stage, self.every)
 
 
 class SecondsByStage(ByStage):

@@ -109,6 +109,7 @@ def test_a_stage_that_hangs_in_every_try_says_which_setting_ended_it(run: RunRef
 def test_numbers_by_stage_are_read() -> None:
     seconds = SecondsByStage.read(" 3600 , train-encoder = 86400")
     assert [seconds.of(stage) for stage in ("judge-qa", "train-encoder")] == [3600, 86400]
+    assert hash(seconds) == hash(SecondsByStage.read("3600,train-encoder=86400"))  # as the context has to be
     only = RetriesByStage.read("judge-qa=0")
     assert [only.of(stage) for stage in ("judge-qa", "train-encoder")] == [0, None]
 
