@@ -96,9 +96,12 @@ class ClosedWorld:
         tokenizer: Tokenizer | None = getattr(reader.tokenizer, "backend_tokenizer", None)
         self._tokenizer = tokenizer if tokenizer is not None and is_closed(tokenizer) else None
 
-    def find_caution(self, found: Found, *, by_picture: bool) -> str | None:
-        """Return why a question is outside the reader's world, or None; the first time, log it too."""
-        reason = None if self._tokenizer is None else self._find_reason(found, self._tokenizer, by_picture)
+    def find_caution(self, question: str, texts: Sequence[str], *, nearest: float | None) -> str | None:
+        """Return why a question is outside the reader's world, or None; the first time, log it too.
+
+        `texts` are of the items that were found, `nearest` is the highest cosine with a picture of theirs.
+        """
+        reason = None if self._tokenizer is None else _find_reason(self._tokenizer, question, texts, nearest)
         if reason is None:
             return None
         caution = (
@@ -111,14 +114,14 @@ class ClosedWorld:
             self._has_said = True
         return caution
 
-    def _find_reason(self, found: Found, tokenizer: Tokenizer, by_picture: bool) -> str | None:
-        asked = count_unknown_words(tokenizer, [found.question.question])
-        if asked.num_unknown:
-            return f"{found.question.question!r:.80} has words such as {', '.join(asked.shown)}"
-        texts = count_unknown_words(tokenizer, [item.text for item in found.items])
-        if texts.share > MOST_UNKNOWN:
-            return f"the items that were found have words such as {', '.join(texts.shown)}"
-        score = found.items[0].score if found.items and by_picture else None
-        if score is not None and score < LEAST_ALIKE:
-            return f"no item looks like the picture (the nearest has a cosine of {score:.2f})"
-        return None
+
+def _find_reason(tokenizer: Tokenizer, question: str, texts: Sequence[str], nearest: float | None) -> str | None:
+    asked = count_unknown_words(tokenizer, [question])
+    if asked.num_unknown:
+        return f"{question!r:.80} has words such as {', '.join(asked.shown)}"
+    read = count_unknown_words(tokenizer, texts)
+    if read.share > MOST_UNKNOWN:
+        return f"the items that were found have words such as {', '.join(read.shown)}"
+    if nearest is not None and nearest < LEAST_ALIKE:
+        return f"no item looks like the picture (the nearest has a cosine of {nearest:.2f})"
+    return None

@@ -6,7 +6,6 @@ Shapes: K items of a question, M vectors of an item, D width.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +176,7 @@ class Memory:
                 gate = self.find_gate(k) if inquiries[place].gated else None
                 searched = question.language if alone else EVERY_LANGUAGE
                 found[place] = self._show(question, each, searched, gate)
-        by_picture, shown = self.searcher.by == IMAGE, [each for each in found if each is not None]
-        return [replace(each, caution=self._world.find_caution(each, by_picture=by_picture)) for each in shown]
+        return [each for each in found if each is not None]
 
     def answer(
         self,
@@ -283,11 +281,19 @@ class Memory:
 
     def _show(self, question: Question, hits: Hits, searched: str | None, gate: Gate | None = None) -> Found:
         trusted = gate is None or gate.can_trust(hits.scores)
-        hits = hits if trusted else Hits((), ())
-        scores = hits.scores or (None,) * len(hits.item_ids)
-        vectors = self.bank.of(hits.item_ids)  # first, because it names an item that is not there
-        shown = tuple(
-            describe_item(item_id, self.items[item_id], rank, score)
-            for rank, (item_id, score) in enumerate(zip(hits.item_ids, scores, strict=True), start=1)
+        kept = hits if trusted else Hits((), ())
+        scores = kept.scores or (None,) * len(kept.item_ids)
+        vectors = self.bank.of(kept.item_ids)  # first, because it names an item that is not there
+        ranked = enumerate(zip(kept.item_ids, scores, strict=True), start=1)
+        shown = tuple(describe_item(name, self.items[name], rank, score) for rank, (name, score) in ranked)
+        nearest = hits.scores[0] if hits.scores and self.searcher.by == IMAGE else None
+        texts = [self.items[item_id].text for item_id in hits.item_ids]  # also of items that the gate leaves out
+        return Found(
+            question=question,
+            items=shown,
+            vectors=vectors,
+            searched=searched,
+            trusted=trusted,
+            gate=gate,
+            caution=self._world.find_caution(question.question, texts, nearest=nearest),
         )
-        return Found(question=question, items=shown, vectors=vectors, searched=searched, trusted=trusted, gate=gate)

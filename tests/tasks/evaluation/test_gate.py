@@ -218,7 +218,7 @@ def test_an_answer_is_gated_by_nearness_before_the_reader_is_asked_and_by_certai
     assert ask(Gate(threshold=best - 0.01)) == shown
     far = ask(Gate(threshold=best + 0.01))
     assert (far.text, far.items, far.memory_vectors, far.trusted) == (alone.text, (), 0, False)
-    assert far.searched == shown.searched
+    assert far.searched == shown.searched and far.caution == shown.caution  # also of items that are left out
     assert ask(Gate(threshold=best - 0.01, sure=-1e9)) == far  # surer than that it always is
     assert ask(Gate(threshold=best - 0.01, sure=0.0)) == shown  # and surer than certain never
     sampled = Gate(threshold=best - 0.01, sure=-1e9)
