@@ -64,7 +64,11 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
 def _leave_out_refused(record: logging.LogRecord) -> bool:
     """Leave out the tracebacks that Prefect logs of these errors, in a stage and in the run: the states have the
     reason."""
-    return not (record.exc_info and isinstance(record.exc_info[1], SAID_IN_ONE_LINE))
+    if not record.exc_info:
+        return True
+    from prefect.task_engine import TaskRunTimeoutError
+
+    return not isinstance(record.exc_info[1], (*SAID_IN_ONE_LINE, TaskRunTimeoutError))
 
 
 def refuse_nothing_kept(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> None:

@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import Flow
+from prefect import Flow, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL
@@ -21,8 +23,10 @@ from flows.pretrain_base import pretrain_base
 from flows.re_evaluate import re_evaluate
 from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
-from tasks.engine.context import ParameterRefused
-from tasks.evaluation.ending import ENGINE_LOGGERS
+from tasks.engine.attempts import SecondsByStage
+from tasks.engine.context import ParameterRefused, RunRef
+from tasks.engine.stage import stage_task
+from tasks.evaluation.ending import ENGINE_LOGGERS, end_with_explanation
 
 REPOSITORY = Path(__file__).parents[2]
 NONE_TRAINED = r"no encoder for backbone tiny \(\w+\) in \S+/store; run synth-and-train with this recipe and backbone"
@@ -80,6 +84,26 @@ def test_a_run_fails_with_the_reason_in_one_line_and_nothing_logs_a_traceback(
     state = flow(**fill_in(parameters, empty), return_state=True)
     assert state.is_failed()
     assert_one_line(state.message, reason)
+    assert tracebacks == []
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_stage_out_of_time_fails_with_the_setting_in_one_line_and_nothing_logs_a_traceback(
+    run: RunRef, tracebacks: list[str]
+) -> None:
+    @stage_task(name="judge-qa", retries=0)
+    def judge(run: RunRef) -> None:
+        time.sleep(60)
+
+    @flow
+    @end_with_explanation
+    def story(run: RunRef) -> None:
+        judge(run)
+
+    limits = SecondsByStage.read("judge-qa=1")
+    state = story(replace(run, context=replace(run.context, stage_seconds=limits)), return_state=True)
+    assert state.is_failed()
+    assert_one_line(state.message, "judge-qa took longer than 1 s, which COMEM_STAGE_SECONDS allows")
     assert tracebacks == []
 
 
