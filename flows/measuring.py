@@ -27,6 +27,7 @@ TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
 SMOL_TOPIC, SMOL_STEPS, SMOL_WARM_UP = "smol", 16, 4
 SMOL_SHORT = ("--passages", "512", "--naming-steps", "40")
 PYTHON = ".venv/bin/python"
+FOREIGN = ("COMEM_", "PREFECT_", "PYTHONPATH")
 LINKED = ("flows", "prefect.yaml", "prefect.toml")
 
 
@@ -51,8 +52,11 @@ class Checkout:
         return cls(folder=folder, commit=commit)
 
     def run(self, command: Sequence[str], *, cwd: Path, **settings: str) -> str:
-        """Run a command in a folder and return what it says. Raises RuntimeError with the end of that if it fails."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("COMEM_", "PREFECT_"))}
+        """Run a command in a folder and return what it says. Raises RuntimeError with the end of that if it fails.
+
+        It gets no setting of this process that is not named here, and no path by which it would import from here.
+        """
+        own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         done = subprocess.run(
             command,
             cwd=cwd,

@@ -1,19 +1,22 @@
 """English questions, each with the one passage that answers it, about invented things, real countries and groceries.
 
-There are four sets: `invented` has passages of an open vocabulary, whose names stand in no invented passage of the
-training. `full` uses the countries' knowledge items as they are. `short` cuts them down to the fact that is asked for
-and one other. `grocery` has photos and facts of products, from a folder that is not part of the project.
+There are six sets. `invented` has passages of an open vocabulary, whose names stand in no invented passage of the
+training; `prose` has such passages with several facts in a sentence, and `unstated` asks what passages do not state.
+`full` uses the countries' knowledge items as they are. `short` cuts them down to the fact that is asked for and one
+other. `grocery` has photos and facts of products, from a folder that is not part of the project.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from comem_core.evaluation.metrics.same_answer import score_same_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.pretraining.naming_recipe import UNSTATED
 from comem_core.pretraining.passages import LANGUAGE, PRODUCT_FACTS, draw_picture
 from comem_core.worlds.countries.splits import hash_to_unit
 from comem_core.worlds.countries.world import (
@@ -23,9 +26,10 @@ from comem_core.worlds.countries.world import (
     load_knowledge_items,
     write_facts,
 )
-from comem_core.worlds.invented import passages as invented
+from comem_core.worlds.invented.passages import InventedPassage, draw_passage
 
-INVENTED = "invented"
+INVENTED, PROSE, NOT_THERE = "invented", "prose", "unstated"
+FULL, SHORT = "full", "short"
 INVENTED_FACTS, INVENTED_ASIDES = (4, 6), (1, 4)  # lowest, highest: passages of 30 to 80 words
 GROCERY_SOURCE, GROCERY_LICENCE = "GroceryStoreDataset (tests only, no part of the project)", "MIT"
 # Our names of the facts, and the names in the grocery folder.
@@ -45,43 +49,69 @@ GROCERY_TOLERANCE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A question and the passage that answers it; `kind` is the kind of fact."""
+    """A question and the passage that answers it; `kind` is the kind of fact.
+
+    Where the passage does not state what is asked, `others` are the values that it states, and there is no kind.
+    """
 
     question: Question
     item: KnowledgeItem
     kind: str
+    others: tuple[str, ...] = ()
 
     def score(self, answer: str) -> float:
         return score_same_answer(answer, self.question).correct
 
 
-def make_invented_cases(part: str, *, num_cases: int) -> list[Case]:
+def make_invented_cases(part: str, *, num_cases: int, prose: bool = False) -> list[Case]:
     """Draw passages whose names are of one split, each with one question; `kind` is `number` or `word`, as its answer.
 
-    A number is right if it is the same number with the same unit, so it is scored as text.
+    Each fact has a sentence of its own, but in `prose`, where sentences hold several. A number is right if it is the
+    same number with the same unit, so it is scored as text.
     """
-    cases = []
+    name, cases = PROSE if prose else INVENTED, []
     for place in range(num_cases):
-        random = Random(f"invented-{part}-{place}")
-        passage = invented.draw_passage(
-            random, part, num_facts=random.randint(*INVENTED_FACTS), num_asides=random.randint(*INVENTED_ASIDES)
-        )
+        passage, random = _draw_passage(name, part, place)
         fact = random.choice(passage.facts)
         item = passage.make_item(draw_picture(random))
-        question = Question(
-            question_id=f"invented/{part}/{place}",
-            question=fact.question,
-            image=item.picture,
-            language=LANGUAGE,
-            answers=(fact.value,),
-            question_type="string",
-            benchmark=INVENTED,
-            attribute=f"{passage.kind}/{fact.kind}",
-            entity_id=item.entity_id,
-            gold_item_id=item.item_id,
-        )
+        question = _ask(item, f"{name}/{part}/{place}", fact.question, fact.value, f"{passage.kind}/{fact.kind}")
         cases.append(Case(question=question, item=item, kind="number" if fact.is_number else "word"))
     return cases
+
+
+def make_unstated_cases(part: str, *, num_cases: int) -> list[Case]:
+    """Draw the passages of `make_invented_cases`, each with a question that it does not answer: right is `UNSTATED`."""
+    cases = []
+    for place in range(num_cases):
+        passage, random = _draw_passage(INVENTED, part, place)
+        item, [asked, *_] = passage.make_item(draw_picture(random)), passage.unstated
+        question = _ask(item, f"{NOT_THERE}/{part}/{place}", asked, UNSTATED, passage.kind)
+        others = tuple(fact.value for fact in passage.facts)
+        cases.append(Case(question=question, item=item, kind="", others=others))
+    return cases
+
+
+def _draw_passage(name: str, part: str, place: int) -> tuple[InventedPassage, Random]:
+    """Draw a passage, and return it with what draws on."""
+    random = Random(f"{name}-{part}-{place}")
+    num_facts, num_asides = random.randint(*INVENTED_FACTS), random.randint(*INVENTED_ASIDES)
+    share = float(name == PROSE)
+    return draw_passage(random, part, num_facts=num_facts, num_asides=num_asides, prose_share=share), random
+
+
+def _ask(item: KnowledgeItem, question_id: str, question: str, answer: str, attribute: str) -> Question:
+    return Question(
+        question_id=question_id,
+        question=question,
+        image=item.picture,
+        language=LANGUAGE,
+        answers=(answer,),
+        question_type="string",
+        benchmark=question_id.partition("/")[0],
+        attribute=attribute,
+        entity_id=item.entity_id,
+        gold_item_id=item.item_id,
+    )
 
 
 def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
@@ -97,6 +127,16 @@ def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]
 def make_short_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
     """Return the same questions with passages of two facts: the one that is asked for, and one that a hash picks."""
     return [replace(case, item=_shorten_item(case)) for case in make_country_cases(part, num_cases=num_cases)]
+
+
+MAKERS: Mapping[str, Callable[..., list[Case]]] = {
+    INVENTED: make_invented_cases,
+    PROSE: partial(make_invented_cases, prose=True),
+    NOT_THERE: make_unstated_cases,
+    FULL: make_country_cases,
+    SHORT: make_short_cases,
+}
+"""What makes the cases of a set from a part and a number of cases; `grocery` has a folder besides."""
 
 
 def _shorten_item(case: Case) -> KnowledgeItem:

@@ -3,10 +3,10 @@
 
 Each question is asked with the one passage that answers it, or (`_three`) with two more about other things, in any
 order. `none` and the conditions with text have worked examples in the prompt (sets `smol_open`, `smol_shots`), because
-otherwise this reader answers in whole sentences. The conditions with memory use the prompt that the encoder was trained
-with. A second share counts the answers that contain the right one, because from text this reader likes to say more than
-the value. `table` measures an encoder on the test part; `curve` measures the snapshots of a training run on a fixed
-sample of the dev part, and draws them. Rows go to `docs/results/smol.json`.
+otherwise this reader answers in whole sentences. The conditions with memory use the encoder's own prompt. A second
+share counts answers that contain the right one, because from text this reader likes to say more than the value; a third
+answers with another value of a passage that does not state the one asked for. `table` measures an encoder on the test
+part; `curve` draws the snapshots of a training run on dev questions. Rows go to `docs/results/smol.json`.
 """
 
 import argparse
@@ -22,13 +22,15 @@ from torch import Tensor
 from comem_core.evaluation.answers import extract_answer
 from comem_core.evaluation.metrics.infoseek import normalise_answer
 from comem_core.evaluation.passage_questions import (
+    FULL,
     INVENTED,
+    MAKERS,
+    NOT_THERE,
+    PROSE,
     Case,
     choose_others,
     choose_three,
-    make_country_cases,
     make_invented_cases,
-    make_short_cases,
     read_grocery_cases,
 )
 from comem_core.evaluation.statistics import score_interval
@@ -49,7 +51,7 @@ BY_TEXT = ("none", "text_gold", "text_three")
 BY_MEMORY = ("memory_gold", "memory_three", "shuffled", "empty")
 CONDITIONS = BY_TEXT + BY_MEMORY
 # Prompt sets with worked examples like the passages of a benchmark.
-SHOTS, SHOTS_OF = "smol_shots", {INVENTED: "smol_open"}
+SHOTS, SHOTS_OF = "smol_shots", dict.fromkeys((INVENTED, PROSE, NOT_THERE), "smol_open")
 MAX_NEW_TOKENS, BATCH_SIZE = 12, 8
 PLOT = Path("docs/plots/smol_curve.svg")
 DRAWN = {
@@ -69,6 +71,11 @@ class CaseAnswer:
     answer: str
     correct: float
     contains: float
+
+    @property
+    def other(self) -> float:
+        """Whether it is another value of the passage (0.0, 1.0)."""
+        return float(normalise_answer(self.answer) in map(normalise_answer, self.case.others))
 
 
 def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[CaseAnswer]:
@@ -125,12 +132,12 @@ def _make_memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str
 
 
 def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str) -> list[Measured]:
-    """Measure the share of right answers of each condition, overall and by kind of fact, and overall the share of
-    answers that contain the right one."""
+    """Measure the share of right answers of each condition, overall and by kind of fact, and overall the shares of
+    answers that contain the right one, and that are another value of a passage without it."""
     rows = []
     for condition in CONDITIONS:
         own = [each for each in asked if each.condition == condition]
-        kinds = sorted({each.case.kind for each in own})
+        kinds = sorted({each.case.kind for each in own if each.case.kind})
         parts = {"": own} | {f"_{kind}": [each for each in own if each.case.kind == kind] for kind in kinds}
         rows += [
             measure_share(f"accuracy_{condition}{suffix}{part}", chosen, command=command)
@@ -139,11 +146,13 @@ def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str
         ]
         if own:
             rows.append(measure_share(f"contains_{condition}{suffix}", own, command=command, of="contains"))
+        if any(each.case.others for each in own):
+            rows.append(measure_share(f"other_{condition}{suffix}", own, command=command, of="other"))
     return rows
 
 
 def measure_share(
-    measure: str, asked: Sequence[CaseAnswer], *, command: str, of: Literal["correct", "contains"] = "correct"
+    measure: str, asked: Sequence[CaseAnswer], *, command: str, of: Literal["correct", "contains", "other"] = "correct"
 ) -> Measured:
     """Measure answers in percent; the interval is by entity."""
     entities = [each.case.question.entity_id or each.case.question.question_id for each in asked]
@@ -159,11 +168,10 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
     """Measure every set of cases under the requested conditions."""
     encoder = MemoryEncoder.from_pretrained(options.encoder, dtype=getattr(torch, options.dtype))
     sets = {
-        f"_{INVENTED}": make_invented_cases("test", num_cases=options.questions),
-        "": make_country_cases("test", num_cases=options.questions),
-        "_short": make_short_cases("test", num_cases=options.questions),
+        "" if name == FULL else f"_{name}": make("test", num_cases=options.questions)
+        for name, make in MAKERS.items()
+        if options.only in (None, name)
     }
-    sets = {suffix: cases for suffix, cases in sets.items() if not options.only or suffix == f"_{options.only}"}
     if options.grocery:
         sets["_grocery"] = read_grocery_cases(options.grocery)
     number, rows = encoder.recipe.num_vectors, list[Measured]()
@@ -269,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.add_argument("--grocery", type=Path, help="the folder of the grocery photos; without it they are left out")
     one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
     one.add_argument("--questions", type=int, default=160, help="number of test questions in each set")
-    one.add_argument("--only", choices=[INVENTED], help="ask about the invented passages alone")
+    one.add_argument("--only", choices=MAKERS, help="ask about one set of passages alone")
     one.set_defaults(measure=measure_table)
     many = commands.add_parser("curve", help="measure the snapshots of a training run on dev questions")
     many.add_argument("run", type=Path, help="the folder of the training run")

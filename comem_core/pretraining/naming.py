@@ -24,7 +24,7 @@ from comem_core.backbone.markup import tokenize_text
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
 from comem_core.memory.qformer import Read
-from comem_core.pretraining.naming_recipe import NamingRecipe, NamingStage
+from comem_core.pretraining.naming_recipe import UNSTATED, NamingRecipe, NamingStage
 from comem_core.pretraining.passages import LANGUAGE, Passage
 from comem_core.pretraining.stored_readings import StoredReadings, split_text
 from comem_core.training.loop import LossObjective
@@ -136,7 +136,7 @@ class NamingAndAnswering(LossObjective):
         memories: list[Tensor] = []
         for place, passage in enumerate(passages):
             turns: list[Turn] = [self.encoder.prompts.make_system_turn()]
-            for question, answer in passage.questions[: self.stage.num_questions]:
+            for question, answer in self._choose_questions(random, passage):
                 turns.append(self.encoder.prompts.make_question_turn(question, passage.item.picture, LANGUAGE))
                 turns.append(Turn("assistant", (answer,)))
             conversations.append(turns)
@@ -153,6 +153,15 @@ class NamingAndAnswering(LossObjective):
             losses_S, predicted_S, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
         num_tokens = int(tokens.mask_BL.sum()) + sum(map(len, memories))
         return losses_S.mean(), float((predicted_S == right_S).float().mean()), num_tokens
+
+    def _choose_questions(self, random: Random, passage: Passage) -> list[tuple[str, str]]:
+        """Return the passage's first questions with their answers; some give way to ones that it leaves open."""
+        chosen, unstated = list(passage.questions[: self.stage.num_questions]), list(passage.unstated)
+        if self.recipe.unstated_share:
+            for place in range(len(chosen)):
+                if unstated and random.random() < self.recipe.unstated_share:
+                    chosen[place] = (unstated.pop(), UNSTATED)
+        return chosen
 
 
 def pair_vectors_with_tokens(

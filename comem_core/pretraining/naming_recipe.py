@@ -6,6 +6,9 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.training.recipe import OptimizerRecipe
 
+SHARES = ("invented_share", "real_share", "product_share", "prose_share")
+UNSTATED = "not stated"
+"""What is answered to a question whose answer a passage does not state."""
 READING = "reading"
 """What a run calls the time in which passages are read, before its stages."""
 
@@ -83,6 +86,10 @@ class NamingRecipe:
     invented_share: float = 0.75
     real_share: float = 0.08
     product_share: float = 0.09
+    # Of the invented passages: those with several facts in a sentence.
+    prose_share: float = 0.0
+    # Of the questions about invented passages: those that the passage does not answer. The answer is then `UNSTATED`.
+    unstated_share: float = 0.0
     seed: int = 0
     # Inner products of memory and embeddings times this are the logits (both have a norm of about 3.2).
     naming_scale: float = 4.0
@@ -92,12 +99,15 @@ class NamingRecipe:
     names_commas: bool = True
 
     def __post_init__(self) -> None:
-        """Raises ValueError if a step takes more passages than there are."""
+        """Raises ValueError if a step takes more passages than there are, or a share is none."""
+        shares = self.shares | {"unstated_share": self.unstated_share}
+        if faults := [f"{name} is {share:g}" for name, share in shares.items() if not 0 <= share <= 1]:
+            raise ValueError(f"{', '.join(faults)}; expected a share from 0 to 1")
         for stage in self.stages:
             if self.num_passages < (size := stage.optimizer.batch_size):
                 raise ValueError(f"{self.num_passages} passages; a step of {stage.name} takes {size}, so give more")
 
     @property
     def shares(self) -> dict[str, float]:
-        """The shares of passages by kind, as `passages.draw_passage` takes them; imaginary countries are the rest."""
-        return {name: getattr(self, name) for name in ("invented_share", "real_share", "product_share")}
+        """The shares of passages, as `passages.draw_passage` takes them; imaginary countries are the rest."""
+        return {name: getattr(self, name) for name in SHARES}

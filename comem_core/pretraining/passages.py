@@ -9,7 +9,7 @@ function of its seed.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from random import Random
 
 from comem_core.knowledge.items import KnowledgeItem
@@ -76,12 +76,13 @@ MAKERS = (
 
 @dataclass(frozen=True)
 class Passage:
-    """A knowledge item, the places of its values in its text (from, to; in order), and the questions that it answers
-    (question, answer; in random order)."""
+    """A knowledge item, the places of its values in its text (from, to; in order), the questions that it answers
+    (question, answer; in random order), and some that it does not."""
 
     item: KnowledgeItem
     spans: tuple[tuple[int, int], ...]
     questions: tuple[tuple[str, str], ...]
+    unstated: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -90,14 +91,23 @@ class Passage:
 
 
 def draw_passage(
-    random: Random, *, num_facts: int, real_share: float, product_share: float, invented_share: float = 0.0
+    random: Random,
+    *,
+    num_facts: int,
+    real_share: float,
+    product_share: float,
+    invented_share: float = 0.0,
+    prose_share: float = 0.0,
 ) -> Passage:
-    """Draw a passage of one of the four kinds with `num_facts` facts (or all, if there are fewer)."""
+    """Draw a passage of one of the four kinds with `num_facts` facts (or all, if there are fewer).
+
+    Of the invented ones `prose_share` are prose: several facts in a sentence.
+    """
     place = random.random()
     for share, draw in (
         (real_share, _draw_real_country),
         (product_share, _draw_product),
-        (invented_share, _draw_invented),
+        (invented_share, partial(_draw_invented, prose_share=prose_share)),
     ):
         if place < share:
             return draw(random, num_facts)
@@ -111,11 +121,14 @@ def draw_passage_of(recipe: NamingRecipe, number: int) -> Passage:
     return draw_passage(random, num_facts=random.randint(*recipe.num_facts), **recipe.shares)
 
 
-def _draw_invented(random: Random, num_facts: int) -> Passage:
-    passage = invented.draw_passage(random, "train", num_facts=num_facts, num_asides=random.randint(0, MAX_ASIDES))
+def _draw_invented(random: Random, num_facts: int, *, prose_share: float) -> Passage:
+    num_asides = random.randint(0, MAX_ASIDES)
+    passage = invented.draw_passage(
+        random, "train", num_facts=num_facts, num_asides=num_asides, prose_share=prose_share
+    )
     questions = [(fact.question, fact.value) for fact in passage.facts]
     random.shuffle(questions)
-    return Passage(passage.make_item(draw_picture(random)), passage.spans, tuple(questions))
+    return Passage(passage.make_item(draw_picture(random)), passage.spans, tuple(questions), passage.unstated)
 
 
 def draw_picture(random: Random) -> bytes:

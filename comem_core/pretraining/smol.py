@@ -176,7 +176,14 @@ def _choose_recipe(options: Namespace) -> NamingRecipe:
         replace(stage, optimizer=replace(stage.optimizer, num_steps=length or stage.optimizer.num_steps))
         for stage, length in zip(recipe.stages, lengths, strict=True)
     )
-    return replace(recipe, encoder=encoder, stages=stages, num_passages=options.passages or recipe.num_passages)
+    return replace(
+        recipe,
+        encoder=encoder,
+        stages=stages,
+        num_passages=options.passages or recipe.num_passages,
+        prose_share=options.prose,
+        unstated_share=options.unstated,
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -195,6 +202,20 @@ def main(arguments: Sequence[str]) -> None:
     changed.add_argument("--vectors", type=_read_count, help="vectors of an item")
     changed.add_argument("--without-commas", action="store_true", help="no vector names the comma after a value")
     changed.add_argument("--passages", type=_read_count, help="passages that are drawn and read before the training")
+    changed.add_argument(
+        "--prose",
+        type=float,
+        default=NamingRecipe.prose_share,
+        metavar="SHARE",
+        help="of the invented passages: those with several facts in a sentence (default: %(default)s)",
+    )
+    changed.add_argument(
+        "--unstated",
+        type=float,
+        default=NamingRecipe.unstated_share,
+        metavar="SHARE",
+        help="of the questions about them: those whose answer is not stated (default: %(default)s)",
+    )
     changed.add_argument("--naming-steps", type=_read_count, help="steps of the first stage")
     changed.add_argument("--answering-steps", type=_read_count, help="steps of the last stage")
     changed.add_argument("--seed", type=int, default=0, help="of passages, weights and batches (default: %(default)s)")

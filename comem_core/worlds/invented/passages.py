@@ -23,6 +23,8 @@ SOURCE, LICENCE, LANGUAGE = "invented passages (procedural)", "Apache-2.0", "en"
 SALT = "comem-invented-1"
 SPLITS = ("train", "dev", "test")
 MAX_SYLLABLES = 2
+MAX_PHRASES, JOINED_SHARE, JOINTS = 3, 0.6, (", and ", "; ", ", while ")
+"""Of prose: facts in the opening sentence, and sentences that are joined to the one before, and by what."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Fact:
 class InventedPassage:
     """A text about one invented thing, and its facts in the order of the text.
 
-    `spans` are the places (from, to) in the text of the name where it stands first, and of each value.
+    `spans` are the places (from, to) in the text of the name where it stands first, and of each value. `unstated` are
+    questions about the thing that the text does not answer.
     """
 
     name: str
@@ -51,6 +54,7 @@ class InventedPassage:
     text: str
     facts: tuple[Fact, ...]
     spans: tuple[tuple[int, int], ...]
+    unstated: tuple[str, ...]
 
     def make_item(self, image: bytes) -> KnowledgeItem:
         """Make a knowledge item of it, with a picture."""
@@ -71,38 +75,92 @@ def choose_split(word: str) -> str:
     return "train" if place < 0.75 else "dev" if place < 0.8 else "test"
 
 
-def draw_passage(random: Random, split: str, *, num_facts: int, num_asides: int = 0) -> InventedPassage:
+def draw_passage(
+    random: Random, split: str, *, num_facts: int, num_asides: int = 0, prose_share: float = 0.0
+) -> InventedPassage:
     """Draw a passage whose names are all of one split, with `num_facts` facts (or all, if there are fewer).
 
-    `num_asides` sentences that answer no question stand between them (at most one after each fact).
+    `num_asides` sentences that answer no question stand between them (at most one after each fact). Each fact has a
+    sentence of its own, but in prose, which so large a share of the passages is: there the first may be told in the
+    opening sentence, and sentences are joined.
     """
     frames = _read(FRAMES_FILE)
+    prose = prose_share > 0 and random.random() < prose_share
     kind = random.choice(sorted(frames))
     frame, words = frames[kind], _Words(random, split)
     name, parts = words.fill(random.choice(frame["names"]))
-    text = random.choice(frame["openings"]).format(name=name)
-    spans, facts, said = [_find(name, text)], list[Fact](), set[str]()
+    writer = _Writer(random.choice(frame["openings"]).format(name=name), name)
+    facts, said = list[Fact](), set[str]()
     chosen = random.sample(sorted(frame["facts"]), k=min(num_facts, len(frame["facts"])))
     followed = random.sample(chosen, k=min(num_asides, len(chosen)))
     asides = dict(zip(followed, random.sample(_read(LISTS_FILE)["asides"], k=len(followed)), strict=True))
-    for fact in chosen:
+    num_phrases = random.randint(0, min(MAX_PHRASES, len(chosen))) if prose else 0
+    if num_phrases:
+        writer = _Writer(f"{frame['lead'].format(name=name)}.", name)
+    for place, fact in enumerate(chosen):
         stated = frame["facts"][fact]
         value = words.draw_other(stated["value"], said)
         said.add(value)
         filled = {**parts, "name": name, "last": parts.get("last", name), "value": value}
         form, question = random.choice(stated["statements"]), random.choice(stated["questions"]).format(**filled)
-        start = len(text) + 1 + len(form[: form.index("{value}")].format(**filled))
-        spans.append((start, start + len(value)))
-        text += f" {form.format(**filled)}"
-        if fact in asides:
-            text += f" {asides[fact]}"
+        if place < num_phrases:
+            writer.add_phrase(stated["phrase"], filled, joint=_choose_joint(random, place, num_phrases))
+        elif prose and writer.ends_with_fact and random.random() < JOINED_SHARE:
+            writer.add_phrase(_lower_first(form[:-1]), filled, joint=random.choice(JOINTS))
+        else:
+            writer.add_sentence(form, filled)
+        if fact in asides and place >= num_phrases - 1:
+            writer.add_aside(asides[fact])
         facts.append(Fact(fact, value, question))
-    return InventedPassage(name, kind, text, tuple(facts), tuple(spans))
+    unstated = _draw_unstated(frame["facts"], chosen, parts | {"name": name})
+    return InventedPassage(name, kind, writer.text, tuple(facts), tuple(writer.spans), unstated)
 
 
-def _find(part: str, text: str) -> tuple[int, int]:
-    start = text.index(part)
-    return start, start + len(part)
+def _draw_unstated(facts: Mapping[str, Any], stated: Sequence[str], filled: Mapping[str, str]) -> tuple[str, ...]:
+    """Ask for the facts that are not stated, in an order that the name decides."""
+    random = Random(f"unstated-{filled['name']}")
+    others = sorted(facts.keys() - set(stated))
+    random.shuffle(others)
+    return tuple(random.choice(facts[fact]["questions"]).format(**filled) for fact in others)
+
+
+class _Writer:
+    """Writes the text of a passage, and notes where its name and values stand."""
+
+    def __init__(self, opening: str, name: str):
+        start = opening.index(name)
+        self.text, self.spans, self.ends_with_fact = opening, [(start, start + len(name))], False
+
+    def add_sentence(self, form: str, filled: Mapping[str, str]) -> None:
+        """Write a sentence of its own."""
+        self.text += " "
+        self._add(form, filled)
+
+    def add_phrase(self, form: str, filled: Mapping[str, str], *, joint: str) -> None:
+        """Write on in the last sentence, before its full stop."""
+        self.text = self.text[:-1] + joint
+        self._add(f"{form}.", filled)
+
+    def add_aside(self, sentence: str) -> None:
+        """Write a sentence that states no fact."""
+        self.text, self.ends_with_fact = f"{self.text} {sentence}", False
+
+    def _add(self, form: str, filled: Mapping[str, str]) -> None:
+        start = len(self.text) + len(form[: form.index("{value}")].format(**filled))
+        self.spans.append((start, start + len(filled["value"])))
+        self.text, self.ends_with_fact = self.text + form.format(**filled), True
+
+
+def _choose_joint(random: Random, place: int, count: int) -> str:
+    """Choose what stands before a phrase of the opening sentence."""
+    if place == 0:
+        return random.choice((" ", ", "))
+    return " and " if place == count - 1 else ", "
+
+
+def _lower_first(form: str) -> str:
+    """Let a sentence begin small, unless it begins with a name or a value."""
+    return form if form.startswith("{") else form[0].lower() + form[1:]
 
 
 class _Words:
