@@ -27,7 +27,7 @@ TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
 SMOL_TOPIC, SMOL_STEPS, SMOL_WARM_UP = "smol", 16, 4
 SMOL_SHORT = ("--passages", "512", "--naming-steps", "40")
 PYTHON = ".venv/bin/python"
-FOREIGN = ("COMEM_", "PREFECT_", "PYTHONPATH")
+FOREIGN = ("COMEM_", "PREFECT_", "PYTHON")
 LINKED = ("flows", "prefect.yaml", "prefect.toml")
 
 
@@ -54,7 +54,7 @@ class Checkout:
     def run(self, command: Sequence[str], *, cwd: Path, **settings: str) -> str:
         """Run a command in a folder and return what it says. Raises RuntimeError with the end of that if it fails.
 
-        It gets no setting of this process that is not named here, and no path by which it would import from here.
+        It gets no setting of this process that is not named here, and none of Python: a path to import from, or not to keep what was compiled.
         """
         own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         done = subprocess.run(

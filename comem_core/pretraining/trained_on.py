@@ -182,9 +182,10 @@ def draw_questions_of_passages(recipe: NamingRecipe) -> Iterator[list[dict[str, 
         passage = draw_passage_of(recipe, number)
         is_real = passage.item.source == ITEM_SOURCE
         row = _make_row("", passage.item.picture) | {"image_id": passage.item.image_id if is_real else None}
+        asked = [question for question, _ in passage.questions]
+        asked += passage.unstated if recipe.unstated_share else ()
         yield [
-            row | {"sample_id": f"{SMOL}/{number}-{place}", "words": question}
-            for place, (question, _) in enumerate(passage.questions)
+            row | {"sample_id": f"{SMOL}/{number}-{place}", "words": question} for place, question in enumerate(asked)
         ]
 
 

@@ -49,6 +49,16 @@ def test_a_checkout_needs_its_own_python_and_no_change_that_is_not_committed(tmp
         Checkout.at(folder)
 
 
+def test_a_checkout_runs_without_the_settings_and_the_imports_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "COMEM_ROOT", "PREFECT_HOME"):
+        monkeypatch.setenv(name, "/of/this/process")
+    there = Checkout.at(checkout(tmp_path / "a", python="#!/bin/sh\nenv\n"))
+    said = there.run([str(there.folder / ".venv/bin/python")], cwd=tmp_path, COMEM_RECIPE="named").splitlines()
+    assert not [line for line in said if "/of/this/process" in line] and "COMEM_RECIPE=named" in said
+
+
 def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
     table = _write_scores(
         [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}],

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from comem_core.backbone.conversation import Generated
-from comem_core.evaluation.passage_questions import Case, choose_three, make_invented_cases, make_short_cases
+from comem_core.evaluation.passage_questions import (
+    Case,
+    choose_others,
+    choose_three,
+    make_invented_cases,
+    make_short_cases,
+    make_unstated_cases,
+)
 from comem_core.measures import smol
 from comem_core.measures.results import write_results
 from comem_core.measures.smol import CaseAnswer, ask, draw, measure_conditions
@@ -105,6 +112,34 @@ def test_invented_passages_are_asked_with_worked_examples_of_their_own_kind_and_
     with pytest.raises(ValueError, match="zip"):
         ask(encoder, cases[:2], "text_gold")
     assert "Larkspur Lamp" in words[0] and "Poseidonis" not in words[0]
+
+
+def test_passages_in_prose_answer_their_questions_with_fewer_sentences() -> None:
+    plain, prose = (make_invented_cases("dev", num_cases=60, prose=prose) for prose in (False, True))
+    assert {case.question.question_id for case in plain}.isdisjoint(case.question.question_id for case in prose)
+    assert all(case.question.answers[0] in case.item.text for case in prose)
+    counted = [sum(case.item.text.count(".") for case in cases) for cases in (plain, prose)]
+    assert counted[1] < 0.8 * counted[0]
+
+
+def test_a_question_that_its_passage_does_not_answer_is_right_as_not_stated_and_another_value_is_counted(
+    encoder: MemoryEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = make_unstated_cases("dev", num_cases=40)
+    asked = {case.item.item_id: case.question.question for case in make_invented_cases("dev", num_cases=40)}
+    for case, other in zip(cases, choose_others(cases), strict=True):
+        assert all(value in case.item.text for value in case.others) and other != case.item
+        assert asked[case.item.item_id] != case.question.question
+        assert [case.score(answer) for answer in ("not stated", "Not stated.", case.others[0])] == [1, 1, 0]
+    answers = ["not stated", cases[1].others[-1], "something else", "It is not stated"]
+    said = [Generated(text=answer, prompt_tokens=1, answer_tokens=1, truncated=False) for answer in answers]
+    monkeypatch.setattr(encoder, "answer_batch", lambda conversations, memories, **options: said)
+    rows = measure_conditions(ask(encoder, cases[:4], "memory_gold"), suffix="_unstated", command="measure")
+    assert {row.measure: row.value for row in rows} == {
+        "accuracy_memory_gold_unstated": 25.0,
+        "contains_memory_gold_unstated": 50.0,
+        "other_memory_gold_unstated": 25.0,
+    }
 
 
 def test_an_answer_that_says_more_than_the_value_contains_it(

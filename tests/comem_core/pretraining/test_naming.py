@@ -19,7 +19,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.qformer import Read
 from comem_core.pretraining import stored_readings
 from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
-from comem_core.pretraining.naming_recipe import READING, NamingRecipe
+from comem_core.pretraining.naming_recipe import READING, UNSTATED, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
 from comem_core.pretraining.smol import main, save_for_float32, train_smol_encoder, write_record
 from comem_core.pretraining.stored_readings import StoredReadings
@@ -123,6 +123,30 @@ def test_invented_passages_are_of_the_names_of_training():
         assert {answer for _, answer in passage.questions} == set(passage.values[1:])
         people = [answer for question, answer in passage.questions if question.startswith("Who ") and " " in answer]
         assert all(choose_split(people[0].split()[0]) == "train" for _ in people[:1])
+
+
+def test_a_share_of_the_invented_passages_is_prose():
+    plain, half, prose = (drawn(80, invented_share=1.0, prose_share=share) for share in (0.0, 0.5, 1.0))
+    counted = [sum(passage.item.text.count(".") for passage in passages) for passages in (plain, half, prose)]
+    assert counted[0] > counted[1] > counted[2] and plain == drawn(80, invented_share=1.0)
+    for passage in prose:
+        assert {answer for _, answer in passage.questions} == set(passage.values[1:])
+
+
+def test_a_share_of_the_questions_is_not_answered_by_their_passages(
+    recipe: NamingRecipe, make_objective: Callable[..., NamingAndAnswering]
+):
+    objective = make_objective(ANSWERING)
+    passages = [passage for passage in drawn(60, invented_share=1.0) if len(passage.unstated) > 1]
+    assert len(passages) > 30 and not any(passage.unstated for passage in drawn(9, product_share=1.0))
+    asked: dict[float, list[tuple[str, str]]] = {}
+    for share in (0.0, 0.5, 1.0):
+        objective.recipe = replace(recipe, unstated_share=share)
+        asked[share] = [turn for each in passages for turn in objective._choose_questions(Random(0), each)]
+    answers = [answer for _, answer in asked[1.0]]
+    assert set(answers) == {UNSTATED} and len({question for question, _ in asked[1.0]}) == len(answers)
+    assert asked[0.0] == [turn for each in passages for turn in each.questions[:2]]
+    assert 0 < sum(answer == UNSTATED for _, answer in asked[0.5]) < len(asked[0.5])
 
 
 def test_what_is_stored_is_what_the_encoder_reads(readings: StoredReadings, make_objective: Callable[..., Any]):
@@ -320,6 +344,7 @@ def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one
 def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
     recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
 ):
+    recipe = replace(recipe, unstated_share=0.5)
     train_smol_encoder(recipe, new_backbone(), tmp_path)
     made = save_for_float32(tmp_path / "answering" / "encoder", recipe, new_backbone(), tmp_path / "encoder")
     write_record(tmp_path, recipe, made, made_by="a test")
@@ -328,7 +353,9 @@ def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
     assert facts["seconds"].keys() == {READING, "naming", "answering"}
     listing = read_listing(tmp_path / "encoder")
     readings = StoredReadings(tmp_path, recipe)
-    asked = [question for number in range(MAX_PASSAGES) for question, _ in readings.passage(number).questions]
+    passages = [readings.passage(number) for number in range(MAX_PASSAGES)]
+    asked = [words for each in passages for words in [*(question for question, _ in each.questions), *each.unstated]]
+    assert any(each.unstated for each in passages)
     listed = pq.read_table(tmp_path / "encoder" / FILE).to_pylist()
     assert listing is not None and [row["words"] for row in listed] == asked
     assert len({row["sample_id"] for row in listed}) == len(asked) == listing.num_rows
@@ -341,6 +368,9 @@ def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
         (["--vectors", "-3"], "argument --vectors"),
         (["--passages", "many"], "argument --passages: found 'many'; expected a number of at least 1"),
         (["--passages", "8"], "8 passages; a step of naming takes 32, so give more"),
+        (["--prose", "1.5"], "prose_share is 1.5; expected a share from 0 to 1"),
+        (["--unstated", "nan"], "unstated_share is nan; expected a share from 0 to 1"),
+        (["--prose", "some"], "argument --prose: invalid float value: 'some'"),
         (["--seed", "1"], "holds a run of another recipe"),
     ],
 )

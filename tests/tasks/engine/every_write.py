@@ -24,19 +24,24 @@ from tasks.engine.address import lease
 from tasks.engine.address.partial import WHOLE
 from tasks.engine.address.store import RemoteStore
 from tasks.engine.store import Store
+from tasks.engine.training.on_ray_train import CHECKPOINT
 from tests.tasks.engine.small_run import BUCKET, STAGES, make_context, run_small
+from tests.tasks.engine.small_training import OPTIMIZER, TRAINING, make_training, name_step, train_here
 from tests.tasks.engine.write_points import WritePoints
 from warehouse.comparison import KEYS, compare_stores
 from warehouse.connection import open_warehouse
 
 DONE, ENDED = "done.txt", "ended by "
-TABLES = ("question", "missing_question", "draft")
+TABLES = ("question", "missing_question", "draft", "training_step")
 
 
 def main(folder: Path, where: str, failure: str, step: int) -> None:
     """Print a line for each write point of the small run that is tried, and one with the number of all."""
     ready, unbroken = folder / "ready", folder / "unbroken"
-    run_small(folder / "first", folder / DONE, "first")  # so that the forks find all that is imported or read once
+    train_here()
+    run_small(
+        folder / "first", folder / DONE, "first", make_training
+    )  # so that forks find what is imported or read once
     if where == BUCKET:
         (ready / BUCKET).mkdir(parents=True)
         hasten_leases()
@@ -90,7 +95,7 @@ def _run(place: Path, *, fails_at: int | None = None, failure: str = "killed") -
     """Run, and return the write points that were passed; or else, last, what the run ended with."""
     points = WritePoints(place, fails_at=fails_at, failure=failure)
     try:
-        run_small(place, place.with_name(f"{place.name}-{DONE}"), "first")
+        run_small(place, place.with_name(f"{place.name}-{DONE}"), "first", make_training)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return [*points.passed, f"{ENDED}{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"]
@@ -121,7 +126,7 @@ def go_on(place: Path, unbroken: Path) -> Iterator[str]:
     """Start the run again, and yield how its result differs from that of a run which was never ended."""
     done = place.with_name(f"{place.name}-{DONE}")
     finished = _list_finished(place)
-    run_small(place, done, "second")
+    run_small(place, done, "second", make_training)
     times = Counter(done.read_text().split("\n"))
     done.unlink()
     yield from (f"{unit} was finished and made again" for unit in finished if times[unit] != 1)
@@ -130,7 +135,7 @@ def go_on(place: Path, unbroken: Path) -> Iterator[str]:
     for left, right in (stores, stores[::-1]):
         compared = list(compare_stores(*(Path(each.place.removeprefix(f"{BUCKET}:/")) for each in (left, right))))
         yield from (f"{each.stage} differs: {each}" for each in compared if not each.same)
-        if len(compared) != len(STAGES):
+        if len(compared) != len(STAGES) + 1:
             yield f"{len(compared)} results are complete"
     for wanted, found in zip(*(map(_describe, sorted(each.all_records(), key=_name)) for each in stores), strict=False):
         if wanted != found:
@@ -141,10 +146,15 @@ def go_on(place: Path, unbroken: Path) -> Iterator[str]:
 
 
 def _list_finished(place: Path) -> list[str]:
-    """List the samples that are in finished batches and shards of drafts, whether or not these are complete."""
+    """List the samples that are in finished batches and shards of drafts, whether or not these are complete, and the
+    steps up to the last checkpoint."""
     store = place / BUCKET if (place / BUCKET).is_dir() else place / "store"
     paths = [path for path in store.glob("drafts/**/*.parquet") if not {path.name[0], path.parent.name} & {".", WHOLE}]
-    return sorted({unit for path in paths for unit in pq.read_table(path)["sample_id"].to_pylist()})
+    samples = sorted({unit for path in paths for unit in pq.read_table(path)["sample_id"].to_pylist()})
+    steps = [int(path.stem.removeprefix(CHECKPOINT)) for path in store.rglob(f"{CHECKPOINT}*.pt")]
+    if any(store.glob(f"{TRAINING.name}/*/{RECORD}")):
+        steps.append(OPTIMIZER.num_steps)
+    return [*samples, *map(name_step, range(max(steps, default=0)))]
 
 
 def _name(record: Record) -> str:

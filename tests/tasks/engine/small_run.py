@@ -3,7 +3,7 @@
 Each piece of work that is done is noted in a file outside the run's folder, so that a test sees what was done twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
@@ -79,7 +79,11 @@ def make_context(root: Path) -> Context:
     )
 
 
-def run_small(root: Path, done: Path, run_id: str) -> None:
+Further = Callable[[RunRef, Reference, Path], Reference]
+"""A stage after the others: it gets the run, their drafts, and the file in which work is noted."""
+
+
+def run_small(root: Path, done: Path, run_id: str, *further: Further) -> None:
     """Run all stages as a flow does: open the run, make or reuse each result, record the end."""
     context = make_context(root)
     mend_warehouse(context)
@@ -92,6 +96,8 @@ def run_small(root: Path, done: Path, run_id: str) -> None:
         questions = _make_questions(run)
         drafts = _make_drafts(run, questions, done)
         _make_bank(run, drafts)
+        for make in further:
+            make(run, drafts, done)
         status = "completed"
     finally:
         with open_warehouse(context.warehouse) as con:
