@@ -54,7 +54,8 @@ class Checkout:
     def run(self, command: Sequence[str], *, cwd: Path, **settings: str) -> str:
         """Run a command in a folder and return what it says. Raises RuntimeError with the end of that if it fails.
 
-        It gets no setting of this process that is not named here, and none of Python: a path to import from, or not to keep what was compiled.
+        It gets no setting of this process that is not named here, and none of Python: where to import from, or to
+        compile all anew.
         """
         own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         done = subprocess.run(

@@ -64,13 +64,20 @@ def train_on_ray(
     parameters: Mapping[str, Any] = {},
 ) -> None:
     """Train, and write the rows of the steps and the files that the trainee saves. A tracker shows the parameters."""
-    if {*files, STEPS} <= artefact.list_finished():
-        return
+    if not {*files, STEPS} <= artefact.list_finished():
+        config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
+        _train(run, config, parameters)
+    shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
+    artefact.clear(CHECKPOINT, PROGRESS, SAID)
+    artefact.fetch_finished()
+
+
+def _train(run: RunRef, config: dict[str, Any], parameters: Mapping[str, Any]) -> None:
+    artefact: Partial = config["artefact"]
     rest_workers(run.context, forget=forget_held)
     artefact.clear(STOP, FAILED)  # from an earlier attempt
-    with _progress_shown(artefact, optimizer):
-        tracked = name_tracked(run, artefact, parameters)
-        config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files, "tracked": tracked}
+    with _progress_shown(artefact, config["optimizer"]):
+        config["tracked"] = name_tracked(run, artefact, parameters)
         fit = _fit_alone if run.context.train_workers == 1 else _fit_together
         _wait_for(bind(fit, run.context, config), stop=bind(artefact.post, STOP, ""))
     told = [json.loads(text) for text in artefact.read_posts(FAILED)]
@@ -78,9 +85,6 @@ def train_on_ray(
         raise ParameterRefused(refused[0])
     if told:
         raise max((NotFiniteError(*each) for each in told), key=lambda fault: fault.is_cause)
-    shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
-    artefact.clear(CHECKPOINT, PROGRESS, SAID)
-    artefact.fetch_finished()
 
 
 def _fit_alone(context: Context, config: dict[str, Any]) -> None:

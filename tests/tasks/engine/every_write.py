@@ -39,9 +39,7 @@ def main(folder: Path, where: str, failure: str, step: int) -> None:
     """Print a line for each write point of the small run that is tried, and one with the number of all."""
     ready, unbroken = folder / "ready", folder / "unbroken"
     train_here()
-    run_small(
-        folder / "first", folder / DONE, "first", make_training
-    )  # so that forks find what is imported or read once
+    run_small(folder / "first", folder / DONE, "first", make_training)  # so that forks find all imports
     if where == BUCKET:
         (ready / BUCKET).mkdir(parents=True)
         hasten_leases()
