@@ -99,3 +99,9 @@ class BankRecipe:
     the backbone's type). In 8 bit the shipped encoder answers as well (docs/memory.md)."""
 
     number_type: Literal["int8", "bfloat16", "float16", "float32"] | None = "int8"
+
+
+def list_other_shape(has: EncoderRecipe, wanted: EncoderRecipe) -> list[tuple[str, Any, Any]]:
+    """List by which options the weights of one encoder do not fit another: name, what one has, what is wanted."""
+    values = [(name, getattr(has, name), getattr(wanted, name)) for name in SHAPE]
+    return [(name, one, other) for name, one, other in values if one != other]

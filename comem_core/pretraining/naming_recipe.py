@@ -91,6 +91,8 @@ class NamingRecipe:
     # Of the questions about invented passages: those that the passage does not answer. The answer is then `UNSTATED`.
     unstated_share: float = 0.0
     seed: int = 0
+    # Hash of the weights that the training goes on from (None: random ones).
+    start: str | None = None
     # Inner products of memory and embeddings times this are the logits (both have a norm of about 3.2).
     naming_scale: float = 4.0
     # Tokens that a vector is told apart from, besides those of the batch's passages.

@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 
-from comem_core.backbone.finding import SMOL
+from comem_core.backbone.finding import SMOL, hash_backbone
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.provenance import describe_machine, find_commit
 from comem_core.memory.checkpoint import copy_weights, read_weights
-from comem_core.memory.description import WEIGHTS
+from comem_core.memory.description import DESCRIPTION, WEIGHTS, find_encoder_folder, read_description
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.recipe import EncoderRecipe, list_other_shape, read_recipe
 from comem_core.pretraining.naming import NamingAndAnswering
 from comem_core.pretraining.naming_recipe import READING, NamingRecipe, NamingStage
 from comem_core.pretraining.stored_readings import SHARD, StoredReadings
@@ -44,11 +45,13 @@ def train_smol_encoder(
     backbone: Backbone,
     folder: Path,
     *,
+    start: Path | None = None,
     until: int | None = None,
     on_step: Callable[[str, StepReport], None] = lambda stage, report: None,
     on_shard: Callable[[int, int], None] = lambda done, total: None,
 ) -> MemoryEncoder:
-    """Read the passages, and train stage after stage, up to step `until` of the last one (default: its end).
+    """Read the passages, and train stage after stage, up to step `until` of the last one (default: its end), from the
+    weights of the encoder in `start` or from random ones.
 
     What is in `folder` is not made again: shards of what was read, finished stages, and the last state of a stage.
     `on_step` gets the stage's name and a report of each step.
@@ -58,6 +61,8 @@ def train_smol_encoder(
     """
     _claim_folder(folder, recipe)
     encoder = MemoryEncoder(backbone, recipe.encoder)
+    if start:
+        copy_weights(read_weights(start / WEIGHTS), encoder.parameters())
     readings = StoredReadings(folder / READINGS, recipe)
 
     def report(done: int, total: int, seconds: float) -> None:
@@ -111,6 +116,7 @@ def write_record(run: Path, recipe: NamingRecipe, encoder: MemoryEncoder, *, mad
         seconds[line["stage"]] += line["seconds"]
     facts = {
         "made_by": made_by,
+        "inputs": {"start": recipe.start} if recipe.start else {},
         "encoder_id": encoder.encoder_id,
         "recipe": asdict(recipe),
         "seconds": {stage: round(spent) for stage, spent in seconds.items()},
@@ -170,12 +176,17 @@ def _read_count(text: str) -> int:
 def _choose_recipe(options: Namespace) -> NamingRecipe:
     """Return the shipped encoder's recipe with what the options change."""
     recipe = NamingRecipe(names_commas=not options.without_commas, seed=options.seed)
+    if options.start and options.naming_steps:
+        raise ValueError("--start goes on with answering: its encoder names already; leave --naming-steps out")
     encoder = replace(recipe.encoder, seed=options.seed, num_vectors=options.vectors or recipe.encoder.num_vectors)
     lengths = (options.naming_steps, options.answering_steps)
     stages = tuple(
         replace(stage, optimizer=replace(stage.optimizer, num_steps=length or stage.optimizer.num_steps))
         for stage, length in zip(recipe.stages, lengths, strict=True)
     )
+    if options.start:
+        _refuse_other_shape(options.start, encoder)
+        recipe, stages = replace(recipe, start=hash_backbone(options.start)), stages[1:]
     return replace(
         recipe,
         encoder=encoder,
@@ -184,6 +195,22 @@ def _choose_recipe(options: Namespace) -> NamingRecipe:
         prose_share=options.prose,
         unstated_share=options.unstated,
     )
+
+
+def _refuse_other_shape(folder: Path, wanted: EncoderRecipe) -> None:
+    made_for = read_description(folder)
+    other = list_other_shape(read_recipe(made_for.recipe, where=str(folder / DESCRIPTION)), wanted)
+    if made_for.backbone != SMOL:
+        other.append(("backbone", made_for.backbone, SMOL))
+    if said := ", ".join(f"{name} {has} (wanted: {wants})" for name, has, wants in other):
+        raise ValueError(f"the encoder in {folder} cannot be the start: it has {said}")
+
+
+def _find_start(name: str) -> Path:
+    try:
+        return find_encoder_folder(name)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -201,6 +228,12 @@ def main(arguments: Sequence[str]) -> None:
     changed = parser.add_argument_group("another encoder", "each is by default as in the shipped encoder's recipe")
     changed.add_argument("--vectors", type=_read_count, help="vectors of an item")
     changed.add_argument("--without-commas", action="store_true", help="no vector names the comma after a value")
+    changed.add_argument(
+        "--start",
+        type=_find_start,
+        metavar="ENCODER",
+        help="go on from this encoder (a folder, or the name of one that ships) with the last stage alone",
+    )
     changed.add_argument("--passages", type=_read_count, help="passages that are drawn and read before the training")
     changed.add_argument(
         "--prose",
@@ -237,7 +270,15 @@ def main(arguments: Sequence[str]) -> None:
             print(f"{stage}: step {report.step} of {lengths[stage]}, {report.seconds:.1f} s, {measures}", flush=True)
 
     backbone = load_backbone(SMOL, dtype=getattr(torch, options.dtype))
-    train_smol_encoder(recipe, backbone, options.folder, until=options.until, on_step=on_step, on_shard=on_shard)
+    train_smol_encoder(
+        recipe,
+        backbone,
+        options.folder,
+        start=options.start,
+        until=options.until,
+        on_step=on_step,
+        on_shard=on_shard,
+    )
     last = options.folder / recipe.stages[-1].name / FINISHED
     if last.exists():
         made = save_for_float32(last, recipe, load_backbone(SMOL), options.folder / FINISHED)

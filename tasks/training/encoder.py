@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from comem_core.backbone.finding import find_installed_folder, hash_backbone
 from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description, find_encoder_folder, read_description
-from comem_core.memory.recipe import SHAPE, read_recipe
+from comem_core.memory.recipe import list_other_shape, read_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import ENCODER_STAGE
 from comem_core.training.recipe import ComputeOptions
@@ -138,7 +138,7 @@ def check_start(recipe: Recipe, folder: str | None = None) -> Path | None:
     made_for = read_description(found)
     refuse_other_name(made_for, recipe.backbone.name, where=f"the encoder in {found}")
     has = read_recipe(made_for.recipe, where=str(found / DESCRIPTION))
-    other = [(each, getattr(has, each), getattr(wanted, each)) for each in SHAPE]
+    other = list_other_shape(has, wanted)
     other.append(("number type", made_for.backbone_dtype, recipe.backbone.dtype))
     other.append(("quantisation", made_for.backbone_quantization, recipe.backbone.quantization))
     if said := ", ".join(f"{each} {before} (the recipe: {now})" for each, before, now in other if before != now):

@@ -126,10 +126,10 @@ def test_a_question_that_its_passage_does_not_answer_is_right_as_not_stated_and_
     encoder: MemoryEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = make_unstated_cases("dev", num_cases=40)
-    asked = {case.item.item_id: case.question.question for case in make_invented_cases("dev", num_cases=40)}
+    asked = {case.item.text: case.question.question for case in make_invented_cases("dev", num_cases=40)}
     for case, other in zip(cases, choose_others(cases), strict=True):
         assert all(value in case.item.text for value in case.others) and other != case.item
-        assert asked[case.item.item_id] != case.question.question
+        assert asked[case.item.text] != case.question.question
         assert [case.score(answer) for answer in ("not stated", "Not stated.", case.others[0])] == [1, 1, 0]
     answers = ["not stated", cases[1].others[-1], "something else", "It is not stated"]
     said = [Generated(text=answer, prompt_tokens=1, answer_tokens=1, truncated=False) for answer in answers]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from comem_core.backbone.finding import hash_backbone
 from comem_core.backbone.markup import tokenize_text
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
@@ -23,7 +24,7 @@ from comem_core.pretraining.naming_recipe import READING, UNSTATED, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
 from comem_core.pretraining.smol import main, save_for_float32, train_smol_encoder, write_record
 from comem_core.pretraining.stored_readings import StoredReadings
-from comem_core.pretraining.trained_on import FILE, RECORD, read_listing
+from comem_core.pretraining.trained_on import FILE, RECORD, read_listing, read_start_weights
 from comem_core.training.loop import Training
 from comem_core.worlds.countries.splits import choose_pair_split
 from comem_core.worlds.countries.world import load_countries
@@ -142,7 +143,8 @@ def test_a_share_of_the_questions_is_not_answered_by_their_passages(
     asked: dict[float, list[tuple[str, str]]] = {}
     for share in (0.0, 0.5, 1.0):
         objective.recipe = replace(recipe, unstated_share=share)
-        asked[share] = [turn for each in passages for turn in objective._choose_questions(Random(0), each)]
+        random = Random(0)
+        asked[share] = [turn for each in passages for turn in objective._choose_questions(random, each)]
     answers = [answer for _, answer in asked[1.0]]
     assert set(answers) == {UNSTATED} and len({question for question, _ in asked[1.0]}) == len(answers)
     assert asked[0.0] == [turn for each in passages for turn in each.questions[:2]]
@@ -323,6 +325,26 @@ def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_unbroken_one(
     assert again.encoder_id == unbroken.encoder_id, "a finished run is loaded, not trained again"
 
 
+def test_a_training_goes_on_from_an_encoder_s_weights_with_the_last_stage_alone_and_its_record_names_them(
+    recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
+):
+    first = train_smol_encoder(recipe, new_backbone(), tmp_path / "first")
+    start = tmp_path / "first" / "encoder"
+    save_for_float32(tmp_path / "first" / "answering" / "encoder", recipe, new_backbone(), start)
+    further = replace(recipe, stages=recipe.stages[1:], start=hash_backbone(start))
+    encoder = train_smol_encoder(further, new_backbone(), tmp_path / "more", start=start, until=0)
+    for name, weight in first.parameters().items():
+        assert torch.equal(weight.half().float(), encoder.parameters()[name]), name
+    encoder = train_smol_encoder(further, new_backbone(), tmp_path / "more", start=start)
+    assert any(not torch.equal(weight, encoder.parameters()[name]) for name, weight in first.parameters().items())
+    assert not (tmp_path / "more" / "naming").exists()
+    made = save_for_float32(
+        tmp_path / "more" / "answering" / "encoder", further, new_backbone(), tmp_path / "more" / "encoder"
+    )
+    write_record(tmp_path / "more", further, made, made_by="a test")
+    assert read_start_weights(tmp_path / "more" / "encoder") == hash_backbone(start)
+
+
 def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one(
     recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
 ):
@@ -371,6 +393,14 @@ def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
         (["--prose", "1.5"], "prose_share is 1.5; expected a share from 0 to 1"),
         (["--unstated", "nan"], "unstated_share is nan; expected a share from 0 to 1"),
         (["--prose", "some"], "argument --prose: invalid float value: 'some'"),
+        (["--start", "nowhere"], "argument --start: nowhere holds no encoder: there is no such folder"),
+        (
+            ["--start", "smol-encoder", "--naming-steps", "5"],
+            "--start goes on with answering: its encoder names",
+        ),
+        (["--start", "smol-encoder", "--vectors", "16"], "cannot be the start: it has num_vectors 24 (wanted: 16)"),
+        (["--start", "tiny-encoder"], "lora_rank 16 (wanted: 1)"),
+        (["--start", "smol-encoder"], "holds a run of another recipe"),
         (["--seed", "1"], "holds a run of another recipe"),
     ],
 )
