@@ -1,24 +1,27 @@
 """Lets each write of a small run fail in turn, and says what is wrong afterwards.
 
-`every_write.py FOLDER WHERE FAILURE STEP` tries each STEP-th write point with one of `write_points.FAILURES`. WHERE is
-`folder` for a store in a folder, or `bucket` for one at an address of a filesystem whose objects are files.
+    python -m tests.tasks.engine.every_write FOLDER folder killed --record
 
-Each try is a run that fails at one write point, a look at what it left, and a run that goes on; both are forks of this
-process, which has imported everything. A line of JSON is written for each: the point, how the first run ended, and
-what was found to be wrong.
+tries the write points of a run with its store in a folder, or in a `bucket`: at an address of a filesystem whose
+objects are files. Each try is a run that fails at one write point, a look at what it left, and a run that goes on; both
+are forks of this process, which has imported everything. A line of JSON is written for each: the point, how the first
+run ended, and what was found to be wrong.
 """
 
+import argparse
 import json
 import os
 import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import record_rows
 from comem_core.serving.layout import RECORD, Record
 from tasks.engine.address import lease
 from tasks.engine.address.partial import WHOLE
@@ -27,19 +30,50 @@ from tasks.engine.store import Store
 from tasks.engine.training.on_ray_train import CHECKPOINT
 from tests.tasks.engine.small_run import BUCKET, STAGES, make_context, run_small
 from tests.tasks.engine.small_training import OPTIMIZER, TRAINING, make_training, name_step, train_here
-from tests.tasks.engine.write_points import WritePoints
+from tests.tasks.engine.write_points import FAILURES, WritePoints
 from warehouse.comparison import KEYS, compare_stores
 from warehouse.connection import open_warehouse
 
+TOPIC, COMMAND = "reliability", "python -m tests.tasks.engine.every_write"
 DONE, ENDED = "done.txt", "ended by "
 TABLES = ("question", "missing_question", "draft", "training_step")
 
 
-def main(folder: Path, where: str, failure: str, step: int) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print a line for each write point of the small run that is tried, and one with the number of all."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the runs are; it has to be empty")
+    parser.add_argument("where", choices=("folder", BUCKET), help="where their store is")
+    parser.add_argument("failure", choices=FAILURES, help="what happens at a write point")
+    parser.add_argument("--step", type=int, default=1, help="try every so-manieth; default: %(default)s")
+    parser.add_argument("--record", action="store_true", help="write docs/results/reliability.json")
+    options = parser.parse_args(arguments)
+    tried, wrong = 0, 0
+    for faults in try_points(options.folder, options.where, options.failure, options.step):
+        tried, wrong = tried + 1, wrong + len(faults)
+    if options.record:
+        name = f"{options.where}/{options.failure.replace(' ', '_')}"
+        rows = {
+            f"write_points_tested/{name}": (tried, "write points"),
+            f"write_points_wrong/{name}": (wrong, "found wrong"),
+        }
+        command = f"{COMMAND} FOLDER {options.where} {options.failure!r}"
+        record_rows(
+            TOPIC,
+            [
+                Measured(
+                    measure=f"{measure}/{name}", recipe="small run", value=value, unit=unit, n=tried, command=command
+                )
+                for measure, (value, unit) in rows.items()
+            ],
+        )
+
+
+def try_points(folder: Path, where: str, failure: str, step: int) -> Iterator[list[str]]:
+    """Try every `step`-th write point, and yield what was found wrong after each."""
     ready, unbroken = folder / "ready", folder / "unbroken"
     train_here()
-    run_small(folder / "first", folder / DONE, "first", make_training)  # so that forks find all imports
+    run_small(folder / "first", folder / DONE, "first", make_training)  # so that the forks find all imports
     if where == BUCKET:
         (ready / BUCKET).mkdir(parents=True)
         hasten_leases()
@@ -55,6 +89,7 @@ def main(folder: Path, where: str, failure: str, step: int) -> None:
         ended = next((each for each in passed if each.startswith(ENDED)), None)
         print(json.dumps({"point": f"{number} {point}", "ended": ended, "faults": faults}), flush=True)
         shutil.rmtree(place)
+        yield faults
 
 
 def _fork(function: Callable[[], Iterable[str]]) -> list[str]:
@@ -183,4 +218,4 @@ def _read_rows(place: Path) -> dict[str, list[tuple]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1:])

@@ -36,7 +36,7 @@ def end_at_once() -> NoReturn:
 
 FAILURES: dict[str, Callable[[], NoReturn]] = {
     "no space": fail_with(errno.ENOSPC),
-    "i/o error": fail_with(errno.EIO),
+    "io error": fail_with(errno.EIO),
     "killed": end_at_once,
 }
 

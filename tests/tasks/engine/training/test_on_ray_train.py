@@ -25,7 +25,15 @@ from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.stage import stage_task
 from tasks.engine.store import Store
-from tasks.engine.training.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
+from tasks.engine.training.on_ray_train import (
+    CHECKPOINT,
+    PROGRESS,
+    STEPS,
+    Build,
+    TrainingFailed,
+    name_tracked,
+    train_on_ray,
+)
 from tasks.engine.training.train_worker import Saving, Trainee
 from tasks.engine.workers import WorkerDied, Workers
 from tasks.run import Run
@@ -106,6 +114,19 @@ def test_something_small_is_trained_beside_workers_that_stay(context: Context, t
     assert len(losses) == 4 and losses == sorted(losses, reverse=True)
     assert torch.load(folder / "w.pt", weights_only=True).max() < 1
     assert map_shards(make_worker, {"a": 0}, workers=one) == before
+
+
+def test_a_run_that_was_killed_before_it_put_its_checkpoints_away_leaves_none(context: Context, tmp_path: Path) -> None:
+    partial = make_partial(tmp_path)
+    for name in (f"{STEPS}.parquet", "w.pt", f"{CHECKPOINT}00000004.pt", f"{CHECKPOINT}00000003.unreadable", PROGRESS):
+        (partial.folder / name).write_bytes(b"made")
+
+    def build(rank: int, num_ranks: int) -> Trainee:
+        raise AssertionError("what is finished is not trained again")
+
+    optimizer = OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)
+    train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
 
 
 @pytest.mark.usefixtures("small_ray")
