@@ -2,11 +2,10 @@
 (docs/smol.md).
 
 Each question is asked with the one passage that answers it, or (`_three`) with two more about other things, in any
-order. `none` and the conditions with text have worked examples in the prompt (sets `smol_open`, `smol_shots`), because
-otherwise this reader answers in whole sentences. The conditions with memory use the encoder's own prompt. A second
-share counts answers that contain the right one, because from text this reader likes to say more than the value; a third
-answers with another value of a passage that does not state the one asked for. `table` measures an encoder on the test
-part; `curve` draws the snapshots of a training run on dev questions. Rows go to `docs/results/smol.json`.
+order. `none` and text have worked examples in the prompt (`smol_open`, `smol_shots`), because otherwise this reader
+answers in whole sentences; memory has the encoder's own prompt. A second share counts answers that contain the right
+one; a third, answers with another value of a passage that does not state the one asked for. `table` measures an encoder
+on the test part; `curve` draws the snapshots of a training run on dev. Rows go to `docs/results/smol.json`.
 """
 
 import argparse
@@ -174,15 +173,16 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
     }
     if options.grocery:
         sets["_grocery"] = read_grocery_cases(options.grocery)
-    number, rows = encoder.recipe.num_vectors, list[Measured]()
-    vectors = "" if number == NamingRecipe().encoder.num_vectors else f"_{number}_vectors"
+    rows: list[Measured] = []
+    label = "" if (number := encoder.recipe.num_vectors) == NamingRecipe().encoder.num_vectors else f"_{number}_vectors"
+    label += f"_{options.label}" if options.label else ""
     for suffix, cases in sets.items():
         for condition in options.conditions:
             asked = ask(encoder, cases, condition)
             say(f"{condition}{suffix}: {sum(each.correct for each in asked):.0f} of {len(asked)} right")
             for each in asked[:: max(1, len(asked) // 6)]:
                 say(f"    {each.case.kind}: {each.answer!r}, right is {each.case.question.answers[0]!r}")
-            named = suffix if condition in BY_TEXT else f"{suffix}{vectors}"
+            named = suffix if condition in BY_TEXT else f"{suffix}{label}"
             rows += measure_conditions(asked, suffix=named, command=_write_command(options))
     return rows
 
@@ -190,7 +190,8 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
 def _write_command(options: argparse.Namespace) -> str:
     """Write the command that measures a table, without what changes no number."""
     only, grocery = f" --only {options.only}" if options.only else "", " --grocery FOLDER" if options.grocery else ""
-    return f"{COMMAND} table ENCODER --questions {options.questions} --dtype {options.dtype}{only}{grocery}"
+    label = f" --label {options.label}" if options.label else ""
+    return f"{COMMAND} table ENCODER --questions {options.questions} --dtype {options.dtype}{only}{grocery}{label}"
 
 
 def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
@@ -202,17 +203,14 @@ def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = prin
         seen = samples[int(folder.name)]
         command = f"{COMMAND} curve RUN --questions {options.questions} --dtype {options.dtype}"
         for condition in ("memory_gold", "shuffled"):
-            measure = f"accuracy_{condition}_invented_dev_after_{seen}"
-            rows.append(measure_share(measure, ask(encoder, cases, condition), command=command))
-            say(f"{measure}: {rows[-1].value}")
+            named = f"accuracy_{condition}_invented_dev_after_{seen}"
+            rows.append(measure_share(named, ask(encoder, cases, condition), command=command))
+            say(f"{named}: {rows[-1].value}")
         for condition in DRAWN:
-            loss, measure = measure_loss(encoder, cases, condition), f"loss_{condition}_invented_dev_after_{seen}"
-            rows.append(
-                Measured(
-                    measure=measure, recipe=RECIPE, value=round(loss, 3), unit="nats", n=len(cases), command=command
-                )
-            )
-            say(f"{measure}: {loss:.3f}")
+            named = f"loss_{condition}_invented_dev_after_{seen}"
+            loss = round(measure_loss(encoder, cases, condition), 3)
+            rows.append(Measured(measure=named, recipe=RECIPE, value=loss, unit="nats", n=len(cases), command=command))
+            say(f"{named}: {loss}")
     draw(rows, PLOT)
     return rows
 
@@ -277,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.add_argument("--grocery", type=Path, help="the folder of the grocery photos; without it they are left out")
     one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
     one.add_argument("--questions", type=int, default=160, help="number of test questions in each set")
+    one.add_argument("--label", help="what names this encoder in the measures, beside the shipped one")
     one.add_argument("--only", choices=MAKERS, help="ask about one set of passages alone")
     one.set_defaults(measure=measure_table)
     many = commands.add_parser("curve", help="measure the snapshots of a training run on dev questions")
