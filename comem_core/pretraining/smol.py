@@ -206,6 +206,12 @@ def _refuse_other_shape(folder: Path, wanted: EncoderRecipe) -> None:
         raise ValueError(f"the encoder in {folder} cannot be the start: it has {said}")
 
 
+def _choose_dtype() -> str:
+    """Choose what is quicker: a processor without instructions for bfloat16 takes twice as long with it."""
+    has = torch.cpu.get_capabilities()
+    return "bfloat16" if any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")) else "float32"
+
+
 def _find_start(name: str) -> Path:
     try:
         return find_encoder_folder(name)
@@ -219,12 +225,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("folder", type=Path, help="folder of the run; a run that is there is resumed")
     parser.add_argument("--until", type=int, help="stop after this step of the last stage (default: its end)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all)")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="bfloat16",
-        help="of the frozen model (default: bfloat16; float32 is quicker without AVX512-BF16 or AMX)",
-    )
+    known = "of the frozen model (default: bfloat16 where the processor computes in it, else float32)"
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help=known)
     changed = parser.add_argument_group("another encoder", "each is by default as in the shipped encoder's recipe")
     changed.add_argument("--vectors", type=_read_count, help="vectors of an item")
     changed.add_argument("--without-commas", action="store_true", help="no vector names the comma after a value")
@@ -269,7 +271,9 @@ def main(arguments: Sequence[str]) -> None:
             measures = ", ".join(f"{name} {value:.3f}" for name, value in report.measures.items())
             print(f"{stage}: step {report.step} of {lengths[stage]}, {report.seconds:.1f} s, {measures}", flush=True)
 
-    backbone = load_backbone(SMOL, dtype=getattr(torch, options.dtype))
+    dtype = options.dtype or _choose_dtype()
+    print(f"computing in {dtype}", flush=True)
+    backbone = load_backbone(SMOL, dtype=getattr(torch, dtype))
     train_smol_encoder(
         recipe,
         backbone,
@@ -283,6 +287,7 @@ def main(arguments: Sequence[str]) -> None:
     if last.exists():
         made = save_for_float32(last, recipe, load_backbone(SMOL), options.folder / FINISHED)
         given = [each for each in arguments if each != str(options.folder)]
+        given += [] if options.dtype else ["--dtype", dtype]
         write_record(options.folder, recipe, made, made_by=" ".join([COMMAND, "FOLDER", *given]))
         print(f"wrote {options.folder / FINISHED}: encoder {made.encoder_id}")
 

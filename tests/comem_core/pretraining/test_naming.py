@@ -18,7 +18,7 @@ from comem_core.backbone.markup import tokenize_text
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.qformer import Read
-from comem_core.pretraining import stored_readings
+from comem_core.pretraining import smol, stored_readings
 from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
 from comem_core.pretraining.naming_recipe import READING, UNSTATED, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
@@ -412,6 +412,17 @@ def test_options_that_cannot_be_are_refused_before_anything_is_read(
         main([str(tmp_path), *options])
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+@pytest.mark.parametrize(
+    ("has", "chosen"),
+    [({"avx512_f": True, "avx512_bf16": False}, "float32"), ({"amx_bf16": True}, "bfloat16"), ({}, "float32")],
+)
+def test_a_processor_without_bfloat16_computes_in_float32(
+    has: dict[str, bool], chosen: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert smol._choose_dtype() == chosen
 
 
 def test_a_folder_of_another_recipe_is_refused(
