@@ -11,6 +11,7 @@ run ended, and what was found to be wrong.
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 import traceback
@@ -52,21 +53,24 @@ def main(arguments: Sequence[str]) -> None:
     for faults in try_points(options.folder, options.where, options.failure, options.step):
         tried, wrong = tried + 1, wrong + len(faults)
     if options.record:
-        name = f"{options.where}/{options.failure.replace(' ', '_')}"
-        rows = {
-            f"write_points_tested/{name}": (tried, "write points"),
-            f"write_points_wrong/{name}": (wrong, "found wrong"),
-        }
-        command = f"{COMMAND} FOLDER {options.where} {options.failure!r}"
-        record_rows(
-            TOPIC,
-            [
-                Measured(
-                    measure=f"{measure}/{name}", recipe="small run", value=value, unit=unit, n=tried, command=command
-                )
-                for measure, (value, unit) in rows.items()
-            ],
+        record_rows(TOPIC, make_rows(options.where, options.failure, tried, wrong))
+
+
+def make_rows(where: str, failure: str, tried: int, wrong: int) -> list[Measured]:
+    """Make the rows of docs/results/reliability.json: how many write points were tried, and what was found wrong."""
+    command = f"{COMMAND} FOLDER {where} {shlex.quote(failure)} --record"
+    counted = (("write_points_tested", tried, "write points"), ("write_points_wrong", wrong, "found wrong"))
+    return [
+        Measured(
+            measure=f"{measure}/{where}/{failure.replace(' ', '_')}",
+            recipe="small run",
+            value=count,
+            unit=unit,
+            n=tried,
+            command=command,
         )
+        for measure, count, unit in counted
+    ]
 
 
 def try_points(folder: Path, where: str, failure: str, step: int) -> Iterator[list[str]]:

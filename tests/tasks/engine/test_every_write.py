@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tasks.engine.every_write import make_rows
 from tests.tasks.engine.write_points import FAILURES
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +41,14 @@ def try_points(folder: Path, where: str, failure: str, *, step: int) -> list[dic
 def test_a_run_whose_write_fails_loses_nothing_and_goes_on(tmp_path: Path, where: str, failure: str, step: int) -> None:
     tried = try_points(tmp_path, where, failure, step=step)
     assert [each for each in tried if each["faults"]] == []
+
+
+def test_what_was_tried_has_rows_by_store_and_failure() -> None:
+    rows = {row.measure: (row.value, row.n) for row in make_rows("bucket", "no space", 321, 2)}
+    assert rows == {
+        "write_points_tested/bucket/no_space": (321, 321),
+        "write_points_wrong/bucket/no_space": (2, 321),
+    }
 
 
 @pytest.mark.slow
