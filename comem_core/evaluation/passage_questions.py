@@ -51,7 +51,7 @@ GROCERY_TOLERANCE = 0.05
 class Case:
     """A question and the passage that answers it; `kind` is the kind of fact.
 
-    Where the passage does not state what is asked, `others` are the values that it states, and there is no kind.
+    Where the passage does not state the answer, `others` are the values that it states, and there is no kind.
     """
 
     question: Question

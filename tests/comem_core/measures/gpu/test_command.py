@@ -40,7 +40,9 @@ def test_every_part_writes_its_rows_and_how_long_it_took(folder: Path):
     expected |= {f"part_seconds_{part}" for part in PARTS} | {"train_tokens_at_once"}
     assert set(rows) == expected
     for row in rows.values():
-        assert row["value"] > 0 and row["recipe"] == "random_small"
+        may_be_equal = row["measure"] == "micro_batch_loss_error"  # to the bit, as on a CPU without bfloat16
+        assert row["value"] > 0 or (may_be_equal and row["value"] == 0)
+        assert row["recipe"] == "random_small"
         assert row["machine"].startswith(f"CPU, torch {torch.__version__}, ")
         assert row["command"] == 'make gpu-check ARGS="--shape small --device cpu"'
 
