@@ -92,9 +92,9 @@ class StageTask(Generic[P, R]):
             return limited(*args, **kwargs)
         except TaskRunTimeoutError as error:
             raise StageTimedOut(
-                f"{limited.name} took longer than {limited.timeout_seconds:g} s, which COMEM_STAGE_SECONDS allows, in "
-                f"each of its {limited.retries + 1} tries. What it finished is kept: the same run goes on from there; "
-                "allow more time if it needs more"
+                f"{limited.name} took longer than {limited.timeout_seconds:g} s, which COMEM_STAGE_SECONDS allows "
+                f"(tries: {limited.retries + 1}). What it finished is kept: the same run goes on from there; allow more "
+                "time if it needs more"
             ) from error
 
     def _limit(self, context: Context | None) -> "Task[P, R]":
