@@ -237,20 +237,13 @@ def main(arguments: Sequence[str]) -> None:
         help="go on from this encoder (a folder, or the name of one that ships) with the last stage alone",
     )
     changed.add_argument("--passages", type=_read_count, help="passages that are drawn and read before the training")
-    changed.add_argument(
-        "--prose",
-        type=float,
-        default=NamingRecipe.prose_share,
-        metavar="SHARE",
-        help="of the invented passages: those with several facts in a sentence (default: %(default)s)",
-    )
-    changed.add_argument(
-        "--unstated",
-        type=float,
-        default=NamingRecipe.unstated_share,
-        metavar="SHARE",
-        help="of the questions about them: those whose answer is not stated (default: %(default)s)",
-    )
+    for option, default, what in (
+        ("--prose", NamingRecipe.prose_share, "of the invented passages: those with several facts in a sentence"),
+        ("--unstated", NamingRecipe.unstated_share, "of the questions about them: those whose answer is not stated"),
+    ):
+        changed.add_argument(
+            option, type=float, default=default, metavar="SHARE", help=f"{what} (default: %(default)s)"
+        )
     changed.add_argument("--naming-steps", type=_read_count, help="steps of the first stage")
     changed.add_argument("--answering-steps", type=_read_count, help="steps of the last stage")
     changed.add_argument("--seed", type=int, default=0, help="of passages, weights and batches (default: %(default)s)")

@@ -89,14 +89,13 @@ def draw_passage(
     kind = random.choice(sorted(frames))
     frame, words = frames[kind], _Words(random, split)
     name, parts = words.fill(random.choice(frame["names"]))
-    writer = _Writer(random.choice(frame["openings"]).format(name=name), name)
+    opening = random.choice(frame["openings"])
     facts, said = list[Fact](), set[str]()
     chosen = random.sample(sorted(frame["facts"]), k=min(num_facts, len(frame["facts"])))
     followed = random.sample(chosen, k=min(num_asides, len(chosen)))
     asides = dict(zip(followed, random.sample(_read(LISTS_FILE)["asides"], k=len(followed)), strict=True))
     num_phrases = random.randint(0, min(MAX_PHRASES, len(chosen))) if prose else 0
-    if num_phrases:
-        writer = _Writer(f"{frame['lead'].format(name=name)}.", name)
+    writer = _Writer((f"{frame['lead']}." if num_phrases else opening).format(name=name), name)
     for place, fact in enumerate(chosen):
         stated = frame["facts"][fact]
         value = words.draw_other(stated["value"], said)
